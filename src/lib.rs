@@ -1,0 +1,7 @@
+//! remote-assistance-exporter
+pub mod clock;
+pub mod config;
+pub mod ledger;
+pub mod session;
+pub mod source;
+pub mod status;

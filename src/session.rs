@@ -1,0 +1,89 @@
+//! The domain: one remote-assistance session as a service reports it.
+//!
+//! Everything here is a value: no clock, no I/O, no metrics library. A source turns its wire format
+//! into [`Row`]s of [`Cell`]s; [`Row::read`] turns a row into a [`SessionReport`] or a [`Reject`].
+//! Imports nothing of ours.
+
+mod date;
+mod label;
+mod row;
+
+use chrono::{DateTime, Utc};
+
+pub use date::{UnreadableDate, parse_date};
+pub(crate) use label::label;
+pub use label::{EnrollmentState, Label, Os, Role, SessionType};
+pub use row::{Cell, Property, Reject, RejectReason, Row};
+
+/// The longest session id that is believed, in bytes. Known ids are GUIDs of 36; the bound keeps a
+/// broken upstream from filling memory and ledger with one property.
+pub const MAX_ID_BYTES: usize = 256;
+
+/// One remote-assistance session as reported: the properties of
+/// `microsoft.graph.remoteAssistanceReporting` (beta). `None` means "not reported".
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SessionReport {
+    /// `id`: the session's only identity, and the key for counting it once. Never empty.
+    pub id: Box<str>,
+    /// `startDateTime`.
+    pub start: Option<DateTime<Utc>>,
+    /// `endDateTime`; `None` while the session goes on.
+    pub end: Option<DateTime<Utc>>,
+    /// `remoteAssistanceSessionType`.
+    pub session_type: SessionType,
+    /// The technician.
+    pub helper: Participant,
+    /// The person being helped.
+    pub sharer: Participant,
+    /// `helperCompanyName`.
+    pub helper_company_name: Option<Box<str>>,
+    /// `sharerDeviceSerialNumber`.
+    pub sharer_device_serial_number: Option<Box<str>>,
+    /// `deviceId`: Intune's id of the device that was helped.
+    pub device_id: Option<Box<str>>,
+    /// `sessionCreateDateTime`.
+    pub created: Option<DateTime<Utc>>,
+    /// `sessionDiagnosticCode`.
+    pub diagnostic_code: Option<Box<str>>,
+}
+
+/// One side of a session: the properties that helper and sharer have in common.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Participant {
+    /// `…UserId`: the user's id in Entra.
+    pub user_id: Option<Box<str>>,
+    /// `…Email`.
+    pub email: Option<Box<str>>,
+    /// `…TenantId`.
+    pub tenant_id: Option<Box<str>>,
+    /// `…FirstName`.
+    pub first_name: Option<Box<str>>,
+    /// `…LastName`.
+    pub last_name: Option<Box<str>>,
+    /// `…Os`, as reported; [`Os::classify`] names the family.
+    pub os: Option<Box<str>>,
+    /// `…DeviceAadId`: the device's id in Entra.
+    pub device_aad_id: Option<Box<str>>,
+    /// `…DeviceName`.
+    pub device_name: Option<Box<str>>,
+    /// `…EnrollmentState`.
+    pub enrollment_state: EnrollmentState,
+}
+
+impl SessionReport {
+    /// The participant in the given role.
+    pub fn participant(&self, role: Role) -> &Participant {
+        match role {
+            Role::Helper => &self.helper,
+            Role::Sharer => &self.sharer,
+        }
+    }
+
+    /// Whether both sides name their tenant and the two differ. GUIDs are compared without case.
+    pub fn is_cross_tenant(&self) -> bool {
+        match (&self.helper.tenant_id, &self.sharer.tenant_id) {
+            (Some(helper), Some(sharer)) => !helper.eq_ignore_ascii_case(sharer),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What the exporter knows about its own polls, for pages, readiness and health. `poll` writes it,
+//! `web` reads it. Nothing here waits for anything.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::session::label;
+
+label! {
+    /// Why a poll failed: the label of `poll_failures_total`.
+    FailureReason("reason") {
+        /// A secret, certificate or token file could not be read.
+        Credential = "credential",
+        /// The token endpoint refused.
+        Authentication = "authentication",
+        /// 401: the service did not accept the token.
+        Unauthorized = "unauthorized",
+        /// 403: the application lacks a permission.
+        Forbidden = "forbidden",
+        /// 404: no such resource, often the wrong cloud or path.
+        NotFound = "not_found",
+        /// Any other 4xx.
+        BadRequest = "bad_request",
+        /// 429 until the retry budget was spent.
+        Throttled = "throttled",
+        /// 5xx until the retry budget was spent.
+        ServerError = "server_error",
+        /// Name resolution, connecting or TLS.
+        Connection = "connection",
+        /// A time-out.
+        Timeout = "timeout",
+        /// The answer is not what the service documents: not JSON, cut off, a redirect.
+        InvalidResponse = "invalid_response",
+        /// An answer beyond the size limits.
+        TooLarge = "too_large",
+        /// The paging loops, leads to another origin, or has too many pages.
+        Paging = "paging",
+        /// The ledger could not commit.
+        Ledger = "ledger",
+        /// A defect of ours.
+        Internal = "internal",
+    }
+}
+
+/// One tenant's row of the status table.
+#[derive(Clone, Debug, Serialize)]
+pub struct TenantStatus {
+    /// The tenant's configured name.
+    pub tenant: Arc<str>,
+    /// The kind of its source.
+    pub source: &'static str,
+    /// Seconds between polls.
+    pub poll_interval_seconds: f64,
+    /// Whether its totals were restored from the ledger at start.
+    pub restored: bool,
+    /// Whether the last poll succeeded; `None` before the first.
+    pub up: Option<bool>,
+    /// When the last successful poll ended.
+    pub last_success: Option<DateTime<Utc>>,
+    /// When the last poll of any outcome ended.
+    pub last_poll: Option<DateTime<Utc>>,
+    /// How long it took.
+    pub last_poll_duration_seconds: Option<f64>,
+    /// Why the last poll failed; `None` when it succeeded.
+    pub last_error: Option<PollError>,
+    /// Sessions counted, ever.
+    pub sessions_counted: u64,
+    /// Sessions in progress at the last complete poll.
+    pub sessions_in_progress: Option<u64>,
+    /// The newest end that was counted.
+    pub last_session_end: Option<DateTime<Utc>>,
+    /// Rows that the service promised in the last poll and did not deliver.
+    pub rows_missing: u64,
+}
+
+/// A failed poll in one line.
+#[derive(Clone, Debug, Serialize)]
+pub struct PollError {
+    /// The failure's label.
+    #[serde(serialize_with = "as_label")]
+    pub reason: FailureReason,
+    /// What happened and the remedy, on one line, without secrets.
+    pub message: String,
+}
+
+fn as_label<S: serde::Serializer>(reason: &FailureReason, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(crate::session::Label::as_str(*reason))
+}
+
+/// The state that pages and probes read.
+#[derive(Debug, Default)]
+pub struct Status {
+    tenants: Mutex<BTreeMap<Arc<str>, TenantStatus>>,
+    loops: Mutex<BTreeMap<&'static str, (Instant, Duration)>>,
+}
+
+impl Status {
+    /// The table, by tenant name.
+    pub fn tenants(&self) -> Vec<TenantStatus> {
+        lock(&self.tenants).values().cloned().collect()
+    }
+
+    /// Adds or replaces a row.
+    pub fn set(&self, row: TenantStatus) {
+        lock(&self.tenants).insert(row.tenant.clone(), row);
+    }
+
+    /// Changes a tenant's row, if it has one.
+    pub fn update(&self, tenant: &str, change: impl FnOnce(&mut TenantStatus)) {
+        if let Some(row) = lock(&self.tenants).get_mut(tenant) {
+            change(row);
+        }
+    }
+
+    /// Says that a loop is alive and will say so again within `patience`.
+    pub fn beat(&self, name: &'static str, patience: Duration) {
+        lock(&self.loops).insert(name, (Instant::now(), patience));
+    }
+
+    /// The loops that have not been heard of for longer than they promised. Healthy means none.
+    pub fn stalled(&self) -> Vec<&'static str> {
+        let silent = |(_, (beat, patience)): &(&&'static str, &(Instant, Duration))| beat.elapsed() > *patience;
+        lock(&self.loops).iter().filter(silent).map(|(name, _)| *name).collect()
+    }
+
+    /// Whether every tenant's first poll has ended or its totals were restored from the ledger.
+    /// Never goes back: a row that is once ready stays so.
+    pub fn ready(&self) -> bool {
+        let tenants = lock(&self.tenants);
+        !tenants.is_empty() && tenants.values().all(|row| row.up.is_some() || row.restored)
+    }
+}
+
+/// A panic while holding one of these locks leaves whole rows behind, so the lock stays usable.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
