@@ -27,7 +27,8 @@ pub struct Metrics {
 }
 
 /// `metrics.helper_label`: whether `helper_sessions_total` names helpers, and how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum HelperLabel {
     /// No such metric.
     #[default]

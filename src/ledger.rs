@@ -1,10 +1,43 @@
 //! The durable record: which sessions are counted, the totals, and when each series started.
+//!
+//! Ids and totals change in one transaction, and what [`Ledger::snapshot`] shows changes only after
+//! that transaction is durable: `/metrics` never shows a number that a crash can take back.
+//!
+//! - [`Ledger`] holds the file and the totals; [`writer::Writer`] is its task in the running program.
+//! - `counting` has the rules, pure; `store` the tables; `record` what is kept of a session; `salt`
+//!   the keyed hashes; `activity` the distinct people and devices; [`totals`] the numbers.
+//!
+//! Invariants: one process per ledger; a corrupt or newer file is never replaced; the horizon never
+//! moves back; after a failed commit everything is read from the file again.
 
+mod activity;
+mod apply;
+mod counting;
+mod error;
+mod files;
+mod record;
+mod salt;
+mod store;
 pub mod totals;
+pub mod writer;
 
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
-pub use totals::Totals;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Config, FirstRun, HelperLabel};
+use crate::session::{Reject, SessionReport};
+use activity::Activity;
+pub use error::{CommitError, OpenError};
+use files::Files;
+pub use record::{SessionRecord, ticks, time};
+use salt::IdHash;
+use store::{Store, StoreError};
+use totals::{Counter, Fate, Histogram, PerLabel};
+pub use totals::{TICKS_PER_SECOND, Totals};
 
 /// What `/metrics` shows of the ledger: immutable, published only after the commit that made it.
 #[derive(Clone, Debug, Default)]
@@ -24,4 +57,300 @@ pub struct TenantSnapshot {
     pub name: Arc<str>,
     /// Its totals.
     pub totals: Arc<Totals>,
+    /// When its last successful poll ended, in this process or an earlier one.
+    pub last_success: Option<DateTime<Utc>>,
+}
+
+/// What the ledger needs to know of the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The tenants, in the order that snapshots show them.
+    pub tenants: Vec<Policy>,
+    /// Upper bounds of `session_duration_seconds`.
+    pub duration_bounds: Vec<f64>,
+    /// Whether helpers are counted by name.
+    pub helper_label: HelperLabel,
+}
+
+/// How one tenant's sessions are counted.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The tenant's configured name: its key in the ledger.
+    pub name: Arc<str>,
+    /// How far before now a session may have ended and still be counted.
+    pub lookback: TimeDelta,
+    /// What becomes of what a first run finds.
+    pub first_run: FirstRun,
+}
+
+/// Reports of one tenant to be counted in one transaction.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The tenant's configured name.
+    pub tenant: Arc<str>,
+    /// The time to judge by.
+    pub clock: Clock,
+    /// Whether this is the first batch of a reading.
+    pub first: bool,
+    /// The readable rows.
+    pub reports: Vec<SessionReport>,
+    /// The unreadable ones.
+    pub rejects: Vec<Reject>,
+    /// Set on the last batch of a reading that did not fail.
+    pub end: Option<EndOfReading>,
+}
+
+/// The time by which a batch is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// Now: by the service's `Date` where there is one.
+    pub now: DateTime<Utc>,
+    /// The earlier of the service's and the machine's time. Only this moves the horizon, which can
+    /// never move back: a clock that runs ahead for a moment must not cost a month of sessions.
+    pub cautious: DateTime<Utc>,
+}
+
+/// How a reading ended.
+#[derive(Clone, Copy, Debug)]
+pub struct EndOfReading {
+    /// Rows that the service promised and did not deliver. A reading is complete without any.
+    pub rows_missing: u64,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// How many reports met which fate.
+    pub fates: PerLabel<Fate, u64>,
+    /// The rejected rows: those of the batch, and those that the rules of counting rejected.
+    pub rejects: Vec<Reject>,
+    /// The tenant as it stands now.
+    pub tenant: TenantSnapshot,
+}
+
+/// An open ledger. One at a time per directory, in any process.
+pub struct Ledger {
+    files: Files,
+    settings: Settings,
+    /// `None` after a failed commit, until the file could be opened again.
+    store: Option<Store>,
+    tenants: BTreeMap<Arc<str>, Tenant>,
+    snapshot: Arc<Snapshot>,
+}
+
+/// One configured tenant.
+struct Tenant {
+    policy: Policy,
+    state: TenantState,
+    /// Read from the records when first needed.
+    activity: Option<Activity>,
+    /// The sessions in progress that the current reading has met.
+    unfinished: HashSet<IdHash>,
+}
+
+/// What is stored of a tenant beside its sessions.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct TenantState {
+    /// The tenant's part of the tables' keys.
+    number: u32,
+    /// Sessions that ended before this are not counted any more. Never moves back.
+    #[serde(with = "chrono::serde::ts_milliseconds")]
+    horizon: DateTime<Utc>,
+    /// Whether one reading was ever complete.
+    first_run_done: bool,
+    /// When the last successful poll ended.
+    #[serde(with = "chrono::serde::ts_milliseconds_option")]
+    last_success: Option<DateTime<Utc>>,
+    /// How helpers are named in `totals.helper_sessions`.
+    helper_label: HelperLabel,
+    totals: Arc<Totals>,
+}
+
+impl Settings {
+    /// The ledger's part of a configuration.
+    pub fn new(config: &Config) -> Self {
+        let days = |lookback| TimeDelta::from_std(lookback).unwrap_or(TimeDelta::MAX);
+        Self {
+            tenants: config
+                .tenants
+                .iter()
+                .map(|tenant| Policy {
+                    name: tenant.name.clone(),
+                    lookback: days(tenant.lookback),
+                    first_run: tenant.first_run,
+                })
+                .collect(),
+            duration_bounds: config.metrics.duration_buckets.clone(),
+            helper_label: config.metrics.helper_label,
+        }
+    }
+}
+
+impl Ledger {
+    /// Opens the ledger in a directory, or makes one where there is none. `now` is when the series
+    /// of a new tenant start.
+    pub fn open(directory: &Path, settings: Settings, now: DateTime<Utc>) -> Result<Self, OpenError> {
+        Self::open_files(Files::lock(directory)?, settings, now)
+    }
+
+    fn open_files(files: Files, settings: Settings, now: DateTime<Utc>) -> Result<Self, OpenError> {
+        let store = files.open()?;
+        let mut ledger = Self { files, settings, store: None, tenants: BTreeMap::new(), snapshot: Arc::default() };
+        ledger.load(store, now).map_err(|error| ledger.files.explain(error))?;
+        Ok(ledger)
+    }
+
+    /// The totals as last committed.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.clone()
+    }
+
+    /// Counts batches in one durable transaction; at most one batch per tenant. What became of
+    /// each, in order. After an error nothing of them is in the ledger.
+    pub fn commit(&mut self, batches: &[Batch]) -> Result<Vec<Applied>, CommitError> {
+        self.try_commit(batches).map_err(|error| {
+            // Some storage errors leave open whether the transaction is durable. The file knows.
+            self.store = None;
+            CommitError { path: self.files.path().to_owned(), detail: error.to_string() }
+        })
+    }
+
+    fn try_commit(&mut self, batches: &[Batch]) -> Result<Vec<Applied>, StoreError> {
+        if self.store.is_none() {
+            let store = self.files.reopen()?;
+            // Every tenant has a state by now, so no series starts here.
+            self.load(store, DateTime::UNIX_EPOCH)?;
+        }
+        let Self { store: Some(store), tenants, settings, .. } = self else {
+            return Err(StoreError::Corrupt("the ledger is not open".into()));
+        };
+        for batch in batches {
+            if let Some(tenant) = tenants.get_mut(&batch.tenant) {
+                tenant.prepare(store, batch)?;
+            }
+        }
+        let salt = store.salt().clone();
+        let outcomes = store.write(|tables| {
+            let mut outcomes = Vec::with_capacity(batches.len());
+            for batch in batches {
+                let tenant = tenants
+                    .get_mut(&batch.tenant)
+                    .ok_or_else(|| StoreError::Corrupt(format!("no tenant is named {:?}", batch.tenant)))?;
+                let (fates, rejects) = tenant.apply(batch, tables, &salt, settings.helper_label)?;
+                outcomes.push(Applied { fates, rejects, tenant: tenant.snapshot() });
+            }
+            Ok(outcomes)
+        })?;
+        self.publish()?;
+        Ok(outcomes)
+    }
+
+    /// Reads every configured tenant's state, and writes one for those that have none.
+    fn load(&mut self, store: Store, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let stored: BTreeMap<String, Vec<u8>> = store.tenants()?.into_iter().collect();
+        let mut tenants = BTreeMap::new();
+        let mut fresh = Vec::new();
+        for policy in &self.settings.tenants {
+            let state = match stored.get(&*policy.name) {
+                Some(bytes) => TenantState::restore(bytes, &self.settings, now)?,
+                None => {
+                    let number = stored.len() + fresh.len();
+                    let number = u32::try_from(number).map_err(|_| StoreError::Corrupt("too many tenants".into()))?;
+                    let state = TenantState::new(number, &self.settings, now);
+                    fresh.push((policy.name.clone(), state.encode()?));
+                    state
+                }
+            };
+            let tenant = Tenant { policy: policy.clone(), state, activity: None, unfinished: HashSet::new() };
+            tenants.insert(policy.name.clone(), tenant);
+        }
+        if !fresh.is_empty() {
+            store.write(|tables| fresh.iter().try_for_each(|(name, state)| tables.set_tenant(name, state)))?;
+        }
+        self.tenants = tenants;
+        self.store = Some(store);
+        self.publish()
+    }
+
+    fn publish(&mut self) -> Result<(), StoreError> {
+        let sessions = self.store.as_ref().map_or(Ok(0), Store::len)?;
+        let tenants = self.settings.tenants.iter().filter_map(|policy| self.tenants.get(&policy.name));
+        self.snapshot = Arc::new(Snapshot {
+            tenants: tenants.map(Tenant::snapshot).collect(),
+            sessions,
+            size_bytes: self.files.size_bytes(),
+        });
+        Ok(())
+    }
+}
+
+impl Tenant {
+    fn snapshot(&self) -> TenantSnapshot {
+        TenantSnapshot {
+            name: self.policy.name.clone(),
+            totals: self.state.totals.clone(),
+            last_success: self.state.last_success,
+        }
+    }
+}
+
+impl TenantState {
+    fn new(number: u32, settings: &Settings, now: DateTime<Utc>) -> Self {
+        Self {
+            number,
+            horizon: DateTime::UNIX_EPOCH,
+            first_run_done: false,
+            last_success: None,
+            helper_label: settings.helper_label,
+            totals: Arc::new(Totals::zero(now, &settings.duration_bounds)),
+        }
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, StoreError> {
+        serde_json::to_vec(self).map_err(|error| StoreError::Corrupt(error.to_string()))
+    }
+
+    /// Reads a stored state. Series that the release which wrote it did not have start now, at
+    /// zero; so do the histograms whose buckets were configured otherwise, since what they counted
+    /// cannot be sorted into other buckets.
+    fn restore(bytes: &[u8], settings: &Settings, now: DateTime<Utc>) -> Result<Self, StoreError> {
+        let corrupt = |error: serde_json::Error| StoreError::Corrupt(format!("the state of a tenant: {error}"));
+        let stored: serde_json::Value = serde_json::from_slice(bytes).map_err(corrupt)?;
+        let mut whole = serde_json::to_value(Self::new(0, settings, now)).map_err(corrupt)?;
+        overlay(&mut whole, stored);
+        let mut state: Self = serde_json::from_value(whole).map_err(corrupt)?;
+        let totals = Arc::make_mut(&mut state.totals);
+        for (session_type, histogram) in totals.durations.iter_mut() {
+            if histogram.counts.len() != histogram.bounds.len() + 1 {
+                return Err(StoreError::Corrupt(format!(
+                    "the histogram of {session_type:?} has no bucket for each bound"
+                )));
+            }
+            if histogram.bounds != settings.duration_bounds {
+                *histogram = Histogram::zero(now, &settings.duration_bounds);
+            }
+        }
+        if state.helper_label != settings.helper_label {
+            state.helper_label = settings.helper_label;
+            totals.helper_sessions = BTreeMap::<Box<str>, Counter>::new();
+        }
+        Ok(state)
+    }
+}
+
+/// Puts what is stored over what a new state would hold.
+fn overlay(under: &mut serde_json::Value, over: serde_json::Value) {
+    match (under, over) {
+        (serde_json::Value::Object(under), serde_json::Value::Object(over)) => {
+            for (key, value) in over {
+                match under.get_mut(&key) {
+                    Some(place) => overlay(place, value),
+                    None => {
+                        under.insert(key, value);
+                    }
+                }
+            }
+        }
+        (under, over) => *under = over,
+    }
 }

@@ -1,0 +1,121 @@
+//! The ledger's files: `ledger.redb` and `ledger.lock` in the storage directory.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use redb::{Database, DatabaseError};
+
+use super::OpenError;
+use super::store::{CACHE_BYTES, SCHEMA_VERSION, Store, StoreError};
+
+const LEDGER_FILE: &str = "ledger.redb";
+const LOCK_FILE: &str = "ledger.lock";
+
+/// Opens the database; a value, so that tests can put faults below it.
+pub(super) type Opener = Box<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send>;
+
+/// The locked directory. The lock is held as long as this lives, also while the database is closed
+/// between a failed commit and the next.
+pub(super) struct Files {
+    path: PathBuf,
+    opener: Opener,
+    _lock: File,
+}
+
+impl Files {
+    /// Makes the directory if need be and locks it.
+    pub(super) fn lock(directory: &Path) -> Result<Self, OpenError> {
+        Self::lock_with(directory, Box::new(|path| redb::Builder::new().set_cache_size(CACHE_BYTES).create(path)))
+    }
+
+    /// The same with another way to open the database.
+    pub(super) fn lock_with(directory: &Path, opener: Opener) -> Result<Self, OpenError> {
+        let failed = |path: &Path, action| {
+            let path = path.to_owned();
+            move |source| OpenError::Io { path, action, source }
+        };
+        fs::create_dir_all(directory).map_err(failed(directory, "make the directory"))?;
+        let path = directory.join(LOCK_FILE);
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed(&path, "open the lock file"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { pid: holder(&mut lock), path }),
+            Err(TryLockError::Error(source)) => return Err(failed(&path, "lock the file")(source)),
+        }
+        // Who holds the lock, for the message that the next one gets.
+        lock.set_len(0)
+            .and_then(|()| write!(lock, "{}", std::process::id()))
+            .map_err(failed(&path, "write the lock file"))?;
+        Ok(Self { path: directory.join(LEDGER_FILE), opener, _lock: lock })
+    }
+
+    /// The ledger file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its size; 0 if that cannot be told.
+    pub(super) fn size_bytes(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
+    }
+
+    /// Opens the ledger file, or makes it.
+    pub(super) fn open(&self) -> Result<Store, OpenError> {
+        let existed = self.path.exists();
+        let store = self.reopen().map_err(|error| self.explain(error))?;
+        if !existed && let Some(directory) = self.path.parent() {
+            // Without this a crash of the machine could lose the file's name with all that is in it.
+            File::open(directory).and_then(|directory| directory.sync_all()).map_err(|source| OpenError::Io {
+                path: directory.to_owned(),
+                action: "sync the directory",
+                source,
+            })?;
+        }
+        Ok(store)
+    }
+
+    /// Opens the ledger file again after a failed commit.
+    pub(super) fn reopen(&self) -> Result<Store, StoreError> {
+        // A damaged file can make redb panic where it trusts what it once wrote.
+        catch_unwind(AssertUnwindSafe(|| Store::new((self.opener)(&self.path)?)))
+            .unwrap_or_else(|_| Err(StoreError::Corrupt("its pages do not fit together".into())))
+    }
+
+    /// What a storage error means for the one who runs the program.
+    pub(super) fn explain(&self, error: StoreError) -> OpenError {
+        let path = self.path.clone();
+        match error {
+            StoreError::Newer(found) => OpenError::Newer { path, found, supported: SCHEMA_VERSION },
+            StoreError::Corrupt(detail) => OpenError::Corrupt { path, detail },
+            StoreError::Storage(error) => match error {
+                redb::Error::DatabaseAlreadyOpen => OpenError::Locked { path, pid: None },
+                // What redb says of a file that is not its own.
+                redb::Error::Io(source) if source.kind() == io::ErrorKind::InvalidData => {
+                    OpenError::Corrupt { path, detail: source.to_string() }
+                }
+                redb::Error::Io(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
+                    OpenError::Corrupt { path, detail: "the file is cut off".into() }
+                }
+                redb::Error::Io(source) => OpenError::Io { path, action: "open the ledger", source },
+                other => OpenError::Corrupt { path, detail: other.to_string() },
+            },
+        }
+    }
+}
+
+/// The process that wrote the lock file.
+fn holder(lock: &mut File) -> Option<u32> {
+    /// The digits of the largest process id.
+    const MAX_DIGITS: u64 = 10;
+    let mut text = String::new();
+    lock.take(MAX_DIGITS).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}

@@ -1,0 +1,262 @@
+//! The ledger's file: its tables, their keys, and the one way to write them.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `meta` | name | schema version, salt |
+//! | `tenants` | configured name | [`super::TenantState`] as JSON: totals, start times, horizon |
+//! | `known` | tenant, hash of the id | how long to keep the id, fingerprint of its report |
+//! | `sessions` | tenant, how long to keep it, hash of the id | [`SessionRecord`] |
+//!
+//! `sessions` is in order of time: new sessions land beside each other and old ones leave from the
+//! front. Every write goes through [`Store::write`]: one transaction, durable when it returns.
+
+use std::ops::Bound;
+
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
+
+use super::counting::Known;
+use super::record::{RECORD_BYTES, SessionRecord};
+use super::salt::{IdHash, SALT_BYTES, Salt};
+
+/// The version of everything that is written here. A file of a later version is refused.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Pages of the file kept in memory. The ids of a busy tenant's window fit; a million sessions in
+/// the ledger do not make the process large.
+pub const CACHE_BYTES: usize = 24 << 20;
+
+type KnownKey = [u8; 20];
+type SessionKey = [u8; 28];
+
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+const TENANTS: TableDefinition<&str, &[u8]> = TableDefinition::new("tenants");
+const KNOWN: TableDefinition<&KnownKey, &[u8; 16]> = TableDefinition::new("known");
+const SESSIONS: TableDefinition<&SessionKey, &[u8; RECORD_BYTES]> = TableDefinition::new("sessions");
+
+const META_SCHEMA: &str = "schema_version";
+const META_SALT: &str = "salt";
+
+/// An open ledger file.
+pub struct Store {
+    database: Database,
+    salt: Salt,
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file says that a later release wrote it.
+    #[error("schema version {0}")]
+    Newer(u32),
+    /// What is in it makes no sense.
+    #[error("{0}")]
+    Corrupt(String),
+    /// The storage said no.
+    #[error(transparent)]
+    Storage(#[from] redb::Error),
+}
+
+macro_rules! from_redb {
+    ($($error:ident),+) => {
+        $(impl From<redb::$error> for StoreError {
+            fn from(error: redb::$error) -> Self {
+                Self::Storage(error.into())
+            }
+        })+
+    };
+}
+from_redb!(DatabaseError, TransactionError, TableError, StorageError, CommitError);
+
+/// The tables of one write transaction.
+pub struct Tables<'t> {
+    tenants: Table<'t, &'static str, &'static [u8]>,
+    known: Table<'t, &'static KnownKey, &'static [u8; 16]>,
+    sessions: Table<'t, &'static SessionKey, &'static [u8; RECORD_BYTES]>,
+}
+
+impl Store {
+    /// Takes a database in: checks its version, and lays the tables of a new one.
+    pub fn new(database: Database) -> Result<Self, StoreError> {
+        let salt = match read_meta(&database)? {
+            Some(salt) => salt,
+            None => lay(&database)?,
+        };
+        Ok(Self { database, salt })
+    }
+
+    /// The keys of this ledger's hashes.
+    pub fn salt(&self) -> &Salt {
+        &self.salt
+    }
+
+    /// Every tenant's stored state, by name.
+    pub fn tenants(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let table = transaction.open_table(TENANTS)?;
+        let mut tenants = Vec::new();
+        for row in table.iter()? {
+            let (name, state) = row?;
+            tenants.push((name.value().to_owned(), state.value().to_vec()));
+        }
+        Ok(tenants)
+    }
+
+    /// How many sessions are known.
+    pub fn len(&self) -> Result<u64, StoreError> {
+        Ok(self.database.begin_read()?.open_table(KNOWN)?.len()?)
+    }
+
+    /// Shows every record of a tenant that is kept until `from` (ticks) or longer, oldest first.
+    pub fn each_session(&self, tenant: u32, from: i64, mut show: impl FnMut(SessionRecord)) -> Result<(), StoreError> {
+        let transaction = self.database.begin_read()?;
+        let table = transaction.open_table(SESSIONS)?;
+        let (first, last) = (session_key(tenant, from, &[0; 16]), session_key(tenant, i64::MAX, &[0xff; 16]));
+        for row in table.range::<&SessionKey>((Bound::Included(&first), Bound::Included(&last)))? {
+            let (_, value) = row?;
+            let record = SessionRecord::decode(value.value())
+                .ok_or_else(|| StoreError::Corrupt("a session record has an unknown code".into()))?;
+            show(record);
+        }
+        Ok(())
+    }
+
+    /// Runs `work` in one transaction and commits it durably. If either fails, nothing is written.
+    pub fn write<T>(&self, work: impl FnOnce(&mut Tables<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut transaction = self.database.begin_write()?;
+        // Reopening after a crash must not read the whole file.
+        transaction.set_quick_repair(true);
+        let result = {
+            let mut tables = Tables {
+                tenants: transaction.open_table(TENANTS)?,
+                known: transaction.open_table(KNOWN)?,
+                sessions: transaction.open_table(SESSIONS)?,
+            };
+            work(&mut tables)?
+        };
+        transaction.commit()?;
+        Ok(result)
+    }
+}
+
+impl Tables<'_> {
+    /// Writes a tenant's state.
+    pub fn set_tenant(&mut self, name: &str, state: &[u8]) -> Result<(), StoreError> {
+        self.tenants.insert(name, state)?;
+        Ok(())
+    }
+
+    /// What is known of an id.
+    pub fn known(&self, tenant: u32, id: &IdHash) -> Result<Option<Known>, StoreError> {
+        Ok(self.known.get(&known_key(tenant, id))?.map(|value| decode_known(value.value())))
+    }
+
+    /// Remembers a new session.
+    pub fn insert(
+        &mut self,
+        tenant: u32,
+        id: &IdHash,
+        fingerprint: u64,
+        session: &SessionRecord,
+    ) -> Result<(), StoreError> {
+        let known = Known { retained_until: session.end, fingerprint };
+        self.known.insert(&known_key(tenant, id), &encode_known(known))?;
+        self.sessions.insert(&session_key(tenant, session.end, id), &session.encode())?;
+        Ok(())
+    }
+
+    /// Remembers how a known session reads now. Its record stays as it was counted.
+    pub fn amend(&mut self, tenant: u32, id: &IdHash, before: Known, now: Known) -> Result<(), StoreError> {
+        self.known.insert(&known_key(tenant, id), &encode_known(now))?;
+        if before.retained_until != now.retained_until {
+            let old = self.sessions.remove(&session_key(tenant, before.retained_until, id))?;
+            let record = old.map(|record| *record.value());
+            if let Some(record) = record {
+                self.sessions.insert(&session_key(tenant, now.retained_until, id), &record)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets up to `most` sessions that need be kept no longer than before `horizon` (ticks).
+    pub fn prune(&mut self, tenant: u32, horizon: i64, most: usize) -> Result<(), StoreError> {
+        let (first, end) = (session_key(tenant, i64::MIN, &[0; 16]), session_key(tenant, horizon, &[0; 16]));
+        let old: Vec<SessionKey> = self
+            .sessions
+            .range::<&SessionKey>((Bound::Included(&first), Bound::Excluded(&end)))?
+            .take(most)
+            .map(|row| row.map(|(key, _)| *key.value()))
+            .collect::<Result<_, _>>()?;
+        for key in old {
+            self.sessions.remove(&key)?;
+            let id: IdHash = std::array::from_fn(|i| key[12 + i]);
+            self.known.remove(&known_key(tenant, &id))?;
+        }
+        Ok(())
+    }
+}
+
+/// The salt of an existing ledger; `None` for a file that has no tables yet.
+fn read_meta(database: &Database) -> Result<Option<Salt>, StoreError> {
+    let transaction = database.begin_read()?;
+    let meta = match transaction.open_table(META) {
+        Ok(meta) => meta,
+        Err(redb::TableError::TableDoesNotExist(_)) if transaction.list_tables()?.next().is_none() => return Ok(None),
+        Err(redb::TableError::TableDoesNotExist(_)) => {
+            return Err(StoreError::Corrupt("a database, but of another program".into()));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let version = meta.get(META_SCHEMA)?.and_then(|value| Some(u32::from_le_bytes(value.value().try_into().ok()?)));
+    match version {
+        Some(SCHEMA_VERSION) => {}
+        Some(newer) if newer > SCHEMA_VERSION => return Err(StoreError::Newer(newer)),
+        _ => return Err(StoreError::Corrupt("it has no schema version".into())),
+    }
+    let salt: Option<[u8; SALT_BYTES]> = meta.get(META_SALT)?.and_then(|value| value.value().try_into().ok());
+    let salt = salt.ok_or_else(|| StoreError::Corrupt("it has no salt".into()))?;
+    Ok(Some(Salt::from_bytes(salt)))
+}
+
+fn lay(database: &Database) -> Result<Salt, StoreError> {
+    let salt = Salt::random();
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    {
+        let mut meta = transaction.open_table(META)?;
+        meta.insert(META_SCHEMA, SCHEMA_VERSION.to_le_bytes().as_slice())?;
+        meta.insert(META_SALT, salt.bytes().as_slice())?;
+    }
+    transaction.open_table(TENANTS)?;
+    transaction.open_table(KNOWN)?;
+    transaction.open_table(SESSIONS)?;
+    transaction.commit()?;
+    Ok(salt)
+}
+
+fn known_key(tenant: u32, id: &IdHash) -> KnownKey {
+    let mut key = [0; 20];
+    key[..4].copy_from_slice(&tenant.to_be_bytes());
+    key[4..].copy_from_slice(id);
+    key
+}
+
+fn session_key(tenant: u32, retained_until: i64, id: &IdHash) -> SessionKey {
+    let mut key = [0; 28];
+    key[..4].copy_from_slice(&tenant.to_be_bytes());
+    // With the sign bit flipped, unsigned big-endian order is the order of time.
+    key[4..12].copy_from_slice(&(retained_until as u64 ^ (1 << 63)).to_be_bytes());
+    key[12..].copy_from_slice(id);
+    key
+}
+
+fn encode_known(known: Known) -> [u8; 16] {
+    let mut value = [0; 16];
+    value[..8].copy_from_slice(&known.retained_until.to_le_bytes());
+    value[8..].copy_from_slice(&known.fingerprint.to_le_bytes());
+    value
+}
+
+fn decode_known(value: &[u8; 16]) -> Known {
+    let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| value[at + i]));
+    Known { retained_until: number(0) as i64, fingerprint: number(8) }
+}
