@@ -18,6 +18,8 @@ mod files;
 mod record;
 mod salt;
 mod store;
+#[cfg(test)]
+mod tests;
 pub mod totals;
 pub mod writer;
 
