@@ -1,0 +1,168 @@
+//! One cycle of one tenant: source to ledger.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tracing::warn;
+
+use super::TenantPoll;
+use crate::clock;
+use crate::ledger::totals::Fate;
+use crate::ledger::writer::{WriteError, Writer};
+use crate::ledger::{Batch, Clock, EndOfReading};
+use crate::session::{Label as _, Reject, SessionReport};
+use crate::source::SourceError;
+use crate::status::FailureReason;
+
+/// Reports in one transaction: enough that the disk's sync does not matter, few enough to bound
+/// memory (some kilobytes each).
+const BATCH_REPORTS: usize = 5_000;
+/// Clocks that differ by more are not both right.
+const MAX_CLOCK_DIFFERENCE: TimeDelta = TimeDelta::days(1);
+
+/// What a successful poll did.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Reports read.
+    pub read: u64,
+    /// Sessions counted.
+    pub counted: u64,
+    /// Rows rejected.
+    pub rejected: u64,
+    /// The first of them.
+    pub first_reject: Option<Reject>,
+    /// Rows promised and not delivered.
+    pub rows_missing: u64,
+}
+
+/// A poll that failed: what it had committed before stays counted.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// The label of `poll_failures_total`.
+    pub reason: FailureReason,
+    /// The cause and the remedy, on one line.
+    pub message: String,
+}
+
+impl Failure {
+    /// The reason as it stands in the exposition.
+    pub fn reason_label(&self) -> &'static str {
+        self.reason.as_str()
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        Self { reason: error.reason, message: error.message }
+    }
+}
+
+impl From<WriteError> for Failure {
+    fn from(error: WriteError) -> Self {
+        Self { reason: FailureReason::Ledger, message: error.to_string() }
+    }
+}
+
+/// Reads everything that the source has, and has it counted batch by batch.
+pub(super) async fn run(tenant: Arc<TenantPoll>, writer: Writer) -> Result<Summary, Failure> {
+    let mut reading = tenant.source.read();
+    let mut counting = Counting { tenant: &tenant, writer: &writer, summary: Summary::default(), pending: None, batches: 0 };
+    let result = loop {
+        match reading.next_page().await {
+            Ok(Some(page)) => {
+                counting.take(page.reports, page.rejects);
+                if counting.is_full() {
+                    counting.commit(clock_of(&tenant.name, reading.date()), None).await?;
+                }
+            }
+            Ok(None) => break Ok(EndOfReading { rows_missing: reading.rows_missing() }),
+            Err(error) => break Err(error),
+        }
+    };
+    let clock = clock_of(&tenant.name, reading.date());
+    match result {
+        Ok(end) => {
+            counting.commit(clock, Some(end)).await?;
+            counting.summary.rows_missing = end.rows_missing;
+            Ok(counting.summary)
+        }
+        Err(error) => {
+            // The pages before the failure are good: what they hold need not be read again.
+            if counting.pending.is_some() {
+                counting.commit(clock, None).await?;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+struct Counting<'a> {
+    tenant: &'a TenantPoll,
+    writer: &'a Writer,
+    summary: Summary,
+    pending: Option<(Vec<SessionReport>, Vec<Reject>)>,
+    batches: u32,
+}
+
+impl Counting<'_> {
+    fn take(&mut self, reports: Vec<SessionReport>, rejects: Vec<Reject>) {
+        let pending = self.pending.get_or_insert_default();
+        pending.0.extend(reports);
+        pending.1.extend(rejects);
+    }
+
+    fn is_full(&self) -> bool {
+        self.pending.as_ref().is_some_and(|(reports, rejects)| reports.len() + rejects.len() >= BATCH_REPORTS)
+    }
+
+    async fn commit(&mut self, clock: Clock, end: Option<EndOfReading>) -> Result<(), WriteError> {
+        let (reports, rejects) = self.pending.take().unwrap_or_default();
+        self.summary.read += (reports.len() + rejects.len()) as u64;
+        let first = self.batches == 0;
+        self.batches += 1;
+        let batch = Batch { tenant: self.tenant.name.clone(), clock, first, reports, rejects, end };
+        let applied = self.writer.commit(batch).await?;
+        self.tenant.show(&applied.tenant);
+        self.summary.counted += applied.fates[Fate::Counted];
+        self.summary.rejected += applied.rejects.len() as u64;
+        if self.summary.first_reject.is_none() {
+            self.summary.first_reject = applied.rejects.into_iter().next();
+        }
+        Ok(())
+    }
+}
+
+fn clock_of(tenant: &str, service: Option<DateTime<Utc>>) -> Clock {
+    let machine = clock::now();
+    let (clock, disagree) = believe(service, machine);
+    if disagree {
+        warn!(tenant, %machine, service = %clock.now, "The clocks differ by over a day; the service's is believed");
+    }
+    clock
+}
+
+/// The time to judge by, and whether the machine's clock is so far off that it should be said.
+fn believe(service: Option<DateTime<Utc>>, machine: DateTime<Utc>) -> (Clock, bool) {
+    let now = service.unwrap_or(machine);
+    let disagree = (now - machine).abs() > MAX_CLOCK_DIFFERENCE;
+    (Clock { now, cautious: now.min(machine) }, disagree)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_services_time_is_believed_and_the_earlier_one_moves_the_horizon() {
+        let machine = DateTime::UNIX_EPOCH + TimeDelta::days(1000);
+        let (clock, disagree) = believe(None, machine);
+        assert_eq!((clock.now, clock.cautious, disagree), (machine, machine, false));
+        let ahead = machine + TimeDelta::days(2);
+        let (clock, disagree) = believe(Some(ahead), machine);
+        assert_eq!((clock.now, clock.cautious, disagree), (ahead, machine, true));
+        let behind = machine - TimeDelta::hours(23);
+        let (clock, disagree) = believe(Some(behind), machine);
+        assert_eq!((clock.now, clock.cautious, disagree), (behind, behind, false));
+    }
+}
