@@ -71,7 +71,7 @@ fn client_secret(raw: &raw::Credential, place: &Place, base: &Path) -> Result<Se
         (Some(_), Some(file)) => {
             Err(place.child("client_secret_file", file).error("client_secret is given as well; remove one of the two"))
         }
-        (None, None) => Err(place.error("client_secret_file is missing; name the file that holds the secret")),
+        (None, None) => Err(place.missing("client_secret_file", "name the file that holds the secret")),
         (Some(secret), None) if secret.value.trim().is_empty() => {
             Err(place.child("client_secret", secret).error("empty; give the secret's value"))
         }
@@ -128,7 +128,7 @@ fn kind(
 ) -> Result<&'static str, Error> {
     let names = || kinds.iter().filter(|kind| kind.supported).map(|kind| kind.name).collect::<Vec<_>>().join(", ");
     let Some(typed) = typed else {
-        return Err(place.error(format!("kind is missing; choose one of {}", names())));
+        return Err(place.missing("kind", &format!("choose one of {}", names())));
     };
     let kind_place = place.child("kind", typed);
     let Some(kind) = kinds.iter().find(|kind| kind.name == typed.value) else {
@@ -163,6 +163,12 @@ impl Place {
         Error::new(self.key.as_str(), self.line, problem)
     }
 
+    /// The absence of a key in this block, told with the line of the block.
+    pub(super) fn missing(&self, name: &str, remedy: &str) -> Error {
+        let key = if self.key.is_empty() { name.to_owned() } else { format!("{}.{name}", self.key) };
+        Error::new(key, self.line, format!("missing; {remedy}"))
+    }
+
     /// A rule's answer about the value here.
     pub(super) fn check<T>(&self, answer: Checked<T>) -> Result<T, Error> {
         answer.map_err(|problem| self.error(problem))
@@ -185,6 +191,6 @@ impl Place {
         key: &'a Key<T>,
         rule: impl FnOnce(&'a T) -> Checked<U>,
     ) -> Result<U, Error> {
-        self.optional(name, key, rule)?.ok_or_else(|| self.error(format!("{name} is missing; add it")))
+        self.optional(name, key, rule)?.ok_or_else(|| self.missing(name, "add it"))
     }
 }

@@ -42,8 +42,7 @@ pub(super) fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Config, Er
         keys.cloud = Cloud::of_authority(&authority);
         keys.authority_url = Some(authority);
     }
-    let tenant =
-        keys.complete(&tenant_id, Some(tenant_id.clone())).map_err(|problem| place(TENANT_ID).error(problem))?;
+    let tenant = keys.complete(&tenant_id, Some(tenant_id.clone()), &place(TENANT_ID))?;
     let metrics = Metrics { duration_buckets: DURATION_BOUNDS.to_vec(), helper_label: HelperLabel::Off };
     Ok(Config::new(metrics, vec![tenant]))
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The file (or `environment`), the line where known, the key, what is wrong and the remedy.
 ///
-/// Never quotes a configured value: any of them may be a secret in the wrong place.
+/// Never quotes a configured text: any of them may be a secret in the wrong place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     origin: String,

@@ -28,7 +28,7 @@ pub(super) fn document(raw: &raw::Document, base: &Path) -> Result<Config, Error
         Keys::read(&block.value, &place, base)
     })?;
     let Some(list) = raw.tenants.as_ref().filter(|list| !list.value.is_empty()) else {
-        return Err(Error::new("tenants", 0, "missing; list at least one tenant with a name and a credential"));
+        return Err(root.missing("tenants", "list at least one tenant with a name and a credential"));
     };
     if list.value.len() > MAX_TENANTS {
         let problem = format!("{} tenants; one exporter takes {MAX_TENANTS}, run several", list.value.len());
@@ -41,7 +41,7 @@ pub(super) fn document(raw: &raw::Document, base: &Path) -> Result<Config, Error
         let name = unique_name(&block.value, &place, &mut names)?;
         let keys = Keys::read(&block.value, &place, base)?;
         let tenant_id = place.optional("tenant_id", &block.value.tenant_id, |id| rules::tenant_id(id))?;
-        tenants.push(keys.over(&global).complete(name, tenant_id).map_err(|problem| place.error(problem))?);
+        tenants.push(keys.over(&global).complete(name, tenant_id, &place)?);
     }
     Ok(Config::new(metrics, tenants))
 }
@@ -139,28 +139,30 @@ impl Keys {
     }
 
     /// Fills in defaults and applies the rules between keys.
-    pub(super) fn complete(self, name: &str, tenant_id: Option<String>) -> rules::Checked<Tenant> {
+    pub(super) fn complete(self, name: &str, tenant_id: Option<String>, place: &Place) -> Result<Tenant, Error> {
         let Some(credential) = self.credential else {
-            return Err("credential is missing; add the block here or to global".to_owned());
+            return Err(place.missing("credential", "add the block here or to global"));
         };
         if tenant_id.is_none() && matches!(credential, Credential::ClientSecret { .. }) {
-            return Err("tenant_id is missing; the credential's kind client_secret needs it".to_owned());
+            return Err(place.missing("tenant_id", "the credential's kind client_secret needs it, add it"));
         }
         let poll_interval = self.poll_interval.unwrap_or(DEFAULT_POLL_INTERVAL);
         let lookback = self.lookback.unwrap_or(DEFAULT_LOOKBACK);
         if lookback <= poll_interval {
-            return Err(format!(
+            return Err(place.error(format!(
                 "sessions would be missed between polls: lookback is {} and poll_interval {}; choose a longer lookback",
                 duration::format(lookback),
                 duration::format(poll_interval),
-            ));
+            )));
         }
         let cloud = self.cloud.unwrap_or_default();
         Ok(Tenant {
             name: Arc::from(name),
             tenant_id,
-            graph_url: self.graph_url.map_or_else(|| rules::graph_url(cloud.graph()), Ok)?,
-            authority_url: self.authority_url.map_or_else(|| rules::authority_url(cloud.authority()), Ok)?,
+            graph_url: self.graph_url.map_or_else(|| place.check(rules::graph_url(cloud.graph())), Ok)?,
+            authority_url: self
+                .authority_url
+                .map_or_else(|| place.check(rules::authority_url(cloud.authority())), Ok)?,
             ca_file: self.ca_file,
             credential,
             source: self.source.unwrap_or_else(|| Source::SessionsReport {

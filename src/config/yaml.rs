@@ -1,5 +1,6 @@
 //! From text to the typed layer, and the YAML library's errors in our words. The library quotes the
-//! input in some of its messages; ours never do, except for a key that looks like one.
+//! input in some of its messages; ours never do, except for a key that looks like one and does not
+//! stand beside secrets.
 
 use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
@@ -37,7 +38,7 @@ fn key_path(path: &Path) -> String {
         match segment {
             Segment::Seq { index } => text.push_str(&format!("[{index}]")),
             Segment::Map { key } if key == WRAPPED => {}
-            Segment::Map { key } if looks_like_a_key(key) => {
+            Segment::Map { key } if may_be_shown(key, &text) => {
                 if !text.is_empty() {
                     text.push('.');
                 }
@@ -49,20 +50,22 @@ fn key_path(path: &Path) -> String {
     text
 }
 
-/// Whether a key may be shown. A secret pasted where a key belongs has digits or punctuation, or is
-/// longer than any key of ours.
-fn looks_like_a_key(key: &str) -> bool {
+/// Whether a key of the block `path` may be shown: not in a credential, where a line without its key
+/// leaves a secret in the key's place. Elsewhere digits, punctuation and length tell a secret.
+fn may_be_shown(key: &str, path: &str) -> bool {
     /// `certificate_password_file` has 25.
     const LONGEST: usize = 28;
-    key.len() <= LONGEST && key.chars().all(|c| c.is_ascii_alphabetic() || c == '_' || c == '-')
+    !path.ends_with("credential")
+        && key.len() <= LONGEST
+        && key.chars().all(|c| c.is_ascii_alphabetic() || c == '_' || c == '-')
 }
 
 fn describe(error: &Yaml, path: &str) -> String {
     match error.without_snippet() {
         Yaml::AliasError { error, .. } => describe(error, path),
-        Yaml::SerdeUnknownField { field, expected, .. } => unknown_key(field, expected, path),
+        Yaml::SerdeUnknownField { expected, .. } => unknown_key(expected, path),
         Yaml::DuplicateMappingKey { key, .. } => match key {
-            Some(key) if looks_like_a_key(key) => format!("the key {key} stands here twice; remove one"),
+            Some(key) if may_be_shown(key, path) => format!("the key {key} stands here twice; remove one"),
             _ => "a key stands here twice; remove one".to_owned(),
         },
         Yaml::InvalidScalar { ty, .. } if ty.starts_with(['u', 'i']) => "expected a whole number".to_owned(),
@@ -89,14 +92,10 @@ fn describe(error: &Yaml, path: &str) -> String {
     }
 }
 
-fn unknown_key(key: &str, known: &[&str], path: &str) -> String {
+/// What can be said of an unknown key. `path` ends with it, unless it must not be shown.
+fn unknown_key(known: &[&str], path: &str) -> String {
     // `global` is read into the same structure as a tenant, but has not all of its keys.
     let in_global = path.strip_prefix("global").is_some_and(|rest| rest.matches('.').count() <= 1);
     let known = known.iter().copied().filter(|key| !(in_global && super::TENANT_ONLY_KEYS.contains(key)));
-    let known = known.collect::<Vec<_>>().join(", ");
-    if looks_like_a_key(key) {
-        format!("unknown key; known here: {known}")
-    } else {
-        format!("unknown key (not shown: it does not look like one); known here: {known}")
-    }
+    format!("unknown key; known here: {}", known.collect::<Vec<_>>().join(", "))
 }
