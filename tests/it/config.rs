@@ -131,74 +131,78 @@ fn loopback_may_be_plain_http() {
     }
 }
 
-/// The secret stands wherever a mistake may put it: as a key, as another value, in broken YAML.
+/// Credentials with a secret wherever a mistake may put it: as a key, as another value, in broken YAML.
+const MISTAKEN_CREDENTIALS: &[&str] = &[
+    "HUNTER",
+    "{HUNTER}",
+    "{kind: HUNTER}",
+    "{kind: client_secret, HUNTER}",
+    "{kind: client_secret, HUNTER: client_secret}",
+    "{kind: client_secret, client_id: app, client_secret: {HUNTER: 1}}",
+    "{kind: client_secret, client_id: app, client_secret: [HUNTER]}",
+    "{kind: client_secret, client_id: app, client_secret: HUNTER, client_secret: HUNTER}",
+    "{kind: client_secret, client_id: app, client_secret: HUNTER, HUNTER: 1, HUNTER: 2}",
+    "{kind: client_secret, client_id: app, client_secret: \"HUNTER}",
+    "{kind: client_secret, client_id: app, client_secret: 'a'HUNTER}",
+    "{kind: client_secret, client_id: app, client_secret: \"\\HUNTER\"}",
+    "{kind: client_secret, client_id: app, client_secret: @HUNTER}",
+    "{kind: client_secret, client_id: app, client_secret: %HUNTER}",
+    "{kind: client_secret, client_id: app, client_secret: *HUNTER}",
+    "{kind: client_secret, client_id: app, client_secret: !HUNTER x}",
+    "{kind: client_secret, client_id: app, client_secret: !!int HUNTER}",
+    "{kind: client_secret, client_id: app, client_secret: !!binary HUNTER}",
+    "{kind: client_secret, client_id: app, client_secret: HUNTER, token_file: x}",
+    "{kind: client_secret, client_id: app, client_secret: HUNTER, client_secret_file: x}",
+    "{kind: client_secret, client_id: app x, client_secret: HUNTER}",
+    "{kind: client_secret, client_id: app, client_secret_file: HUNTER}",
+    "{kind: client_secret, client_id: HUNTER x, client_secret: x}",
+    "{kind: bearer_token_file, token_file: HUNTER}",
+    "{kind: client_certificate, client_id: app, certificate_file: HUNTER}",
+    "\n      kind: client_secret\n      HUNTER\n",
+    "\n      kind: client_secret\n      HUNTER: 1\n      HUNTER: 2\n",
+    "\n      kind: client_secret\n\t  client_secret: HUNTER\n",
+    "\n      kind: client_secret\n      client_secret: |\n     HUNTER\n",
+    "\n      kind: client_secret\n      client_secret: HUNTER: x\n",
+    "\n      kind: client_secret\n      client_secret: >\n        HUNTER\n      x\n",
+];
+
+/// The same for the other keys of a tenant.
+const MISTAKEN_KEYS: &[&str] = &[
+    "HUNTER: 1",
+    "HUNTER",
+    "cloud: HUNTER",
+    "graph_url: HUNTER",
+    "graph_url: https://HUNTER@graph.example",
+    "graph_url: https://graph.example/?HUNTER",
+    "authority_url: http://HUNTER.example",
+    "ca_file: HUNTER",
+    "poll_interval: HUNTER",
+    "lookback: HUNTER",
+    "first_run: HUNTER",
+    "tenant_id: HUNTER/",
+    "source: HUNTER",
+    "source: {kind: HUNTER}",
+    "source: {kind: collection, path: HUNTER}",
+    "source: {kind: sessions_report, page_size: HUNTER}",
+    "source: {kind: sessions_report, columns: {HUNTER: x}}",
+];
+
 #[test]
 fn no_error_shows_a_misplaced_secret() {
-    let plain = "hunter";
     let odd = "hunter~8Q.x-Y";
-    let in_credential = [
-        "HUNTER",
-        "{HUNTER}",
-        "{kind: HUNTER}",
-        "{kind: client_secret, HUNTER}",
-        "{kind: client_secret, HUNTER: client_secret}",
-        "{kind: client_secret, client_id: app, client_secret: {HUNTER: 1}}",
-        "{kind: client_secret, client_id: app, client_secret: [HUNTER]}",
-        "{kind: client_secret, client_id: app, client_secret: HUNTER, client_secret: HUNTER}",
-        "{kind: client_secret, client_id: app, client_secret: HUNTER, HUNTER: 1, HUNTER: 2}",
-        "{kind: client_secret, client_id: app, client_secret: \"HUNTER}",
-        "{kind: client_secret, client_id: app, client_secret: 'a'HUNTER}",
-        "{kind: client_secret, client_id: app, client_secret: \"\\HUNTER\"}",
-        "{kind: client_secret, client_id: app, client_secret: @HUNTER}",
-        "{kind: client_secret, client_id: app, client_secret: %HUNTER}",
-        "{kind: client_secret, client_id: app, client_secret: *HUNTER}",
-        "{kind: client_secret, client_id: app, client_secret: !HUNTER x}",
-        "{kind: client_secret, client_id: app, client_secret: !!int HUNTER}",
-        "{kind: client_secret, client_id: app, client_secret: !!binary HUNTER}",
-        "{kind: client_secret, client_id: app, client_secret: HUNTER, token_file: x}",
-        "{kind: client_secret, client_id: app, client_secret: HUNTER, client_secret_file: x}",
-        "{kind: client_secret, client_id: app x, client_secret: HUNTER}",
-        "{kind: client_secret, client_id: app, client_secret_file: HUNTER}",
-        "{kind: client_secret, client_id: HUNTER x, client_secret: x}",
-        "{kind: bearer_token_file, token_file: HUNTER}",
-        "{kind: client_certificate, client_id: app, certificate_file: HUNTER}",
-        "\n      kind: client_secret\n      HUNTER\n",
-        "\n      kind: client_secret\n      HUNTER: 1\n      HUNTER: 2\n",
-        "\n      kind: client_secret\n\t  client_secret: HUNTER\n",
-        "\n      kind: client_secret\n      client_secret: |\n     HUNTER\n",
-        "\n      kind: client_secret\n      client_secret: HUNTER: x\n",
-        "\n      kind: client_secret\n      client_secret: >\n        HUNTER\n      x\n",
-    ];
-    for secret in [plain, odd] {
-        for block in in_credential {
-            let block = block.replace("HUNTER", secret);
-            let error = refusal(&format!("tenants:\n  - name: contoso\n    credential: {block}\n"));
-            assert!(!error.contains("hunter"), "{error}");
-            assert_eq!(error.lines().count(), 1, "{error}");
+    let shown = |tenant: &str| {
+        let error = refusal(&format!("tenants:\n  - name: contoso\n    {tenant}\n"));
+        assert!(!error.contains("hunter"), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    };
+    for block in MISTAKEN_CREDENTIALS {
+        // Among credentials, not even a word that could be a key is shown.
+        for secret in ["hunter", odd] {
+            shown(&format!("credential: {}", block.replace("HUNTER", secret)));
         }
     }
-    for line in [
-        "HUNTER: 1",
-        "HUNTER",
-        "cloud: HUNTER",
-        "graph_url: HUNTER",
-        "graph_url: https://HUNTER@graph.example",
-        "graph_url: https://graph.example/?HUNTER",
-        "authority_url: http://HUNTER.example",
-        "ca_file: HUNTER",
-        "poll_interval: HUNTER",
-        "lookback: HUNTER",
-        "first_run: HUNTER",
-        "tenant_id: HUNTER/",
-        "source: HUNTER",
-        "source: {kind: HUNTER}",
-        "source: {kind: collection, path: HUNTER}",
-        "source: {kind: sessions_report, page_size: HUNTER}",
-        "source: {kind: sessions_report, columns: {HUNTER: x}}",
-    ] {
-        let line = line.replace("HUNTER", odd);
-        let error = refusal(&format!("tenants:\n  - name: contoso\n    credential: {{kind: none}}\n    {line}\n"));
-        assert!(!error.contains("hunter"), "{error}");
+    for line in MISTAKEN_KEYS {
+        shown(&format!("credential: {{kind: none}}\n    {}", line.replace("HUNTER", odd)));
     }
 }
 
