@@ -1,10 +1,49 @@
 //! The configuration, valid and complete: every default filled in, every rule checked.
+//!
+//! Two layers: `raw` is what was typed, `validate` makes of it what stands here. Each rule and its
+//! message is in one place: `rules` for single values, `files` for files, `block` for what goes
+//! together in `credential` and `source`, `validate` for the rest.
 
-use std::path::PathBuf;
+mod block;
+mod cloud;
+mod duration;
+mod environment;
+mod error;
+mod files;
+mod raw;
+mod rules;
+mod validate;
+mod yaml;
+
+use std::fs::File;
+use std::hash::Hasher;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use siphasher::sip::SipHasher13;
 use url::Url;
+
+pub use error::Error;
+
+/// `poll_interval` where it is not configured.
+pub const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// `lookback` where it is not configured: what Intune keeps.
+pub const DEFAULT_LOOKBACK: Duration = Duration::from_secs(30 * 86_400);
+/// `page_size` of the sessions report where it is not configured: the service's own.
+pub const DEFAULT_PAGE_SIZE: u32 = 50;
+/// `path` of the sessions report where it is not configured.
+pub const SESSIONS_REPORT_PATH: &str = "/beta/deviceManagement/reports/getRemoteAssistanceSessionsReport";
+/// The most tenants of one exporter. Each has some hundred series, its ids in the ledger and its
+/// polls in the interval; beyond this, one scrape takes megabytes.
+pub const MAX_TENANTS: usize = 1000;
+/// The longest tenant name. It stands in each of the tenant's series.
+pub const MAX_NAME_BYTES: usize = 128;
+/// The largest configuration file: a thousand tenants with every key take a fraction of it.
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// The keys that a tenant has and `global` has not.
+const TENANT_ONLY_KEYS: &[&str] = &["name", "tenant_id"];
 
 /// What the exporter runs with.
 #[derive(Clone, Debug)]
@@ -13,7 +52,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// `tenants`: at least one, each name once.
     pub tenants: Vec<Tenant>,
-    /// A hash of the configuration, for `exporter_config_hash`.
+    /// A hash of the effective configuration, for `exporter_config_hash`. It leaves out secrets, and
+    /// has 48 bits, which a sample's float holds exactly.
     pub hash: u64,
 }
 
@@ -121,6 +161,53 @@ pub enum FirstRun {
     Count,
     /// They are marked as known and never counted.
     Baseline,
+}
+
+impl Config {
+    /// Reads and checks a file. Files that it names are relative to its directory.
+    ///
+    /// # Errors
+    /// The first problem, on one line, without any secret.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let problem = |text: String| Error::new("", 0, text).of(path.display().to_string());
+        let unreadable = |error| problem(format!("cannot be read ({error}); check --config.file and the permissions"));
+        let mut bytes = Vec::new();
+        File::open(path).map_err(unreadable)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            return Err(problem(format!("larger than {} MiB; check --config.file", MAX_FILE_BYTES / 1024 / 1024)));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| problem("not UTF-8 text; save it as UTF-8".to_owned()))?;
+        Self::from_yaml(&text, path)
+    }
+
+    /// Checks the text of the file `path`.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn from_yaml(text: &str, path: &Path) -> Result<Self, Error> {
+        let base = path.parent().unwrap_or(Path::new(""));
+        yaml::parse(text)
+            .and_then(|document| validate::document(&document, base))
+            .map_err(|error| error.of(path.display().to_string()))
+    }
+
+    /// One tenant from the Azure SDKs' variables `AZURE_TENANT_ID`, `AZURE_CLIENT_ID`,
+    /// `AZURE_CLIENT_SECRET` and `AZURE_AUTHORITY_HOST`, read through `lookup`.
+    ///
+    /// # Errors
+    /// The first variable that is missing or wrong, on one line, without any secret.
+    pub fn from_environment(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        environment::read(lookup).map_err(|error| error.of("environment"))
+    }
+
+    fn new(metrics: Metrics, tenants: Vec<Tenant>) -> Self {
+        /// Truncated as Alertmanager truncates its own hash.
+        const BITS: u32 = 48;
+        let mut hasher = SipHasher13::new();
+        // `Debug` shows every setting and no secret.
+        hasher.write(format!("{metrics:?}{tenants:?}").as_bytes());
+        Self { metrics, tenants, hash: hasher.finish() >> (u64::BITS - BITS) }
+    }
 }
 
 impl Source {

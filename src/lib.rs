@@ -48,9 +48,12 @@
 //!   reason.
 //! - The token goes to the configured Graph origin and nowhere else.
 
+pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod ledger;
+pub mod logging;
 pub mod session;
 pub mod source;
 pub mod status;

@@ -19,6 +19,9 @@ pub use row::{Cell, Property, Reject, RejectReason, Row};
 /// broken upstream from filling memory and ledger with one property.
 pub const MAX_ID_BYTES: usize = 256;
 
+/// Default upper bounds of `session_duration_seconds`, in seconds: from a glance to a working day.
+pub const DURATION_BOUNDS: &[f64] = &[30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0];
+
 /// One remote-assistance session as reported: the properties of
 /// `microsoft.graph.remoteAssistanceReporting` (beta). `None` means "not reported".
 #[derive(Clone, Debug, Default, PartialEq)]

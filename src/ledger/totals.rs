@@ -12,13 +12,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use crate::session::DURATION_BOUNDS;
 use crate::session::{EnrollmentState, Label, Os, RejectReason, Role, SessionType, label};
 
 /// Ticks of 100 ns in a second.
 pub const TICKS_PER_SECOND: u64 = 10_000_000;
 
-/// Default upper bounds of `session_duration_seconds`, in seconds.
-pub const DURATION_BOUNDS: &[f64] = &[30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0];
 /// Upper bounds of `report_delay_seconds`: from a poll interval to the service's 30 days.
 pub const DELAY_BOUNDS: &[f64] = &[
     60.0,

@@ -1,0 +1,245 @@
+//! The command line: flags in the ecosystem's dotted style, usable before and after the command.
+
+mod listen;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use listen::ListenAddress;
+
+/// The port that stands for this exporter unless another is chosen.
+pub const DEFAULT_PORT: u16 = 10112;
+/// How much faster than life sessions may happen: here, a look-back window of 30 days passes within
+/// a poll interval of 5 minutes, and beyond it polls would miss sessions.
+const MAX_SPEED: f64 = 10_000.0;
+/// The pages that the server has besides the telemetry path.
+const RESERVED_PATHS: &[&str] = &["/", "/-/healthy", "/-/ready", "/-/reload", "/config", "/status"];
+
+const VERSION: &str = concat!("version ", env!("CARGO_PKG_VERSION"));
+
+/// What was asked for on the command line.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "remote-assistance-exporter",
+    about = "Prometheus exporter for Microsoft Intune Remote Help sessions: counts each session exactly once.",
+    version = VERSION,
+    disable_version_flag = true,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Poll the tenants and serve metrics (the default)
+    Serve,
+    /// Serve metrics of a simulated tenant, with nothing to configure
+    Demo(Demo),
+    /// Poll every tenant once, print the metrics and exit
+    Once,
+    /// Serve a simulated Graph, for trying things out
+    Simulate(Simulate),
+    /// Ask the running exporter whether it is healthy
+    Healthcheck(Healthcheck),
+}
+
+/// Flags of every command.
+#[derive(Args, Clone, Debug)]
+struct Flags {
+    /// Configuration file; without it, one tenant is read from the AZURE_* variables
+    #[arg(long = "config.file", value_name = "FILE", global = true)]
+    config_file: Option<PathBuf>,
+    /// Address to listen on, repeatable: :port, host:port or [::1]:port [default: :10112; demo: 127.0.0.1:10112]
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", global = true)]
+    listen_addresses: Vec<ListenAddress>,
+    /// Path under which metrics are served
+    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path, global = true)]
+    telemetry_path: String,
+    /// Most requests answered at the same time; 0 for no limit
+    #[arg(long = "web.max-requests", value_name = "NUMBER", default_value_t = 40, global = true)]
+    max_requests: usize,
+    /// Directory of the ledger [default: data/; demo: data/demo/]
+    #[arg(long = "storage.path", value_name = "DIRECTORY", global = true)]
+    storage_path: Option<PathBuf>,
+    /// Least severe level that is logged
+    #[arg(long = "log.level", value_name = "LEVEL", value_enum, default_value_t, global = true)]
+    log_level: LogLevel,
+    /// Format of log lines
+    #[arg(long = "log.format", value_name = "FORMAT", value_enum, default_value_t, global = true)]
+    log_format: LogFormat,
+    /// Print the version
+    #[arg(long, action = clap::ArgAction::Version, global = true)]
+    version: Option<bool>,
+}
+
+/// Flags of `demo`.
+#[derive(Args, Clone, Debug)]
+pub struct Demo {
+    /// How many times as fast as in life sessions happen
+    #[arg(long = "demo.speed", value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
+    pub speed: f64,
+    /// Seed of the simulated sessions: the same seed gives the same sessions
+    #[arg(long = "demo.seed", value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Flags of `simulate`.
+#[derive(Args, Clone, Debug)]
+pub struct Simulate {
+    /// Address to listen on
+    #[arg(long = "simulate.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10443")]
+    pub listen_address: ListenAddress,
+    /// Seed of the simulated sessions: the same seed gives the same sessions
+    #[arg(long = "simulate.seed", value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+    /// How many times as fast as in life sessions happen
+    #[arg(long = "simulate.speed", value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
+    pub speed: f64,
+    /// Fault to simulate, as SCENARIO for every tenant or TENANT=SCENARIO for one; repeatable
+    #[arg(long = "simulate.scenario", value_name = "SCENARIO")]
+    pub scenarios: Vec<String>,
+    /// File that the simulator's CA certificate is written to
+    #[arg(long = "simulate.ca-file", value_name = "FILE", default_value = "simulator-ca.pem")]
+    pub ca_file: PathBuf,
+}
+
+/// Flags of `healthcheck`.
+#[derive(Args, Clone, Debug)]
+pub struct Healthcheck {
+    /// Address to ask [default: http://127.0.0.1:10112/-/healthy, with the host and port of --web.listen-address]
+    #[arg(long = "healthcheck.url", value_name = "URL")]
+    pub url: Option<String>,
+}
+
+/// `--log.level`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+#[allow(missing_docs, reason = "the names say it; doc comments would become help texts")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+/// `--log.format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the names say it; doc comments would become help texts")]
+pub enum LogFormat {
+    #[default]
+    Logfmt,
+    Json,
+}
+
+/// Why there is no command to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// `--help` or `--version`: the text to print.
+    Answer(String),
+    /// Wrong usage, on one line.
+    Usage(String),
+}
+
+impl Cli {
+    /// Reads the command line; the first argument is the program's name.
+    ///
+    /// # Errors
+    /// [`Stop`], where there is no command to run.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Stop> {
+        Self::try_parse_from(arguments).map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp => Stop::Answer(error.render().to_string()),
+            ErrorKind::DisplayVersion => Stop::Answer(version()),
+            _ => Stop::Usage(one_line(&error.render().to_string())),
+        })
+    }
+
+    /// The command; `serve` where none was given.
+    pub fn command(&self) -> &Command {
+        self.command.as_ref().unwrap_or(&Command::Serve)
+    }
+
+    /// `--config.file`.
+    pub fn config_file(&self) -> Option<&std::path::Path> {
+        self.flags.config_file.as_deref()
+    }
+
+    /// `--web.listen-address`, at least one. The demo shows itself to this machine only, unless told
+    /// otherwise.
+    pub fn listen_addresses(&self) -> Vec<ListenAddress> {
+        if !self.flags.listen_addresses.is_empty() {
+            return self.flags.listen_addresses.clone();
+        }
+        let host = matches!(self.command(), Command::Demo(_)).then(|| "127.0.0.1".to_owned());
+        vec![ListenAddress { host, port: DEFAULT_PORT }]
+    }
+
+    /// `--web.telemetry-path`.
+    pub fn telemetry_path(&self) -> &str {
+        &self.flags.telemetry_path
+    }
+
+    /// `--web.max-requests`; `None` for no limit.
+    pub fn max_requests(&self) -> Option<usize> {
+        (self.flags.max_requests > 0).then_some(self.flags.max_requests)
+    }
+
+    /// `--storage.path`. The demo keeps its sessions apart from real ones.
+    pub fn storage_path(&self) -> PathBuf {
+        let default = if matches!(self.command(), Command::Demo(_)) { "data/demo" } else { "data" };
+        self.flags.storage_path.clone().unwrap_or_else(|| PathBuf::from(default))
+    }
+
+    /// `--log.level`.
+    pub fn log_level(&self) -> LogLevel {
+        self.flags.log_level
+    }
+
+    /// `--log.format`.
+    pub fn log_format(&self) -> LogFormat {
+        self.flags.log_format
+    }
+}
+
+/// As other exporters print it.
+fn version() -> String {
+    let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+    format!("remote-assistance-exporter, {VERSION}\n  platform: {os}/{arch}\n")
+}
+
+/// Clap's message without its usage block: what is wrong, then its hints.
+fn one_line(message: &str) -> String {
+    let parts: Vec<_> = message
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let line = parts.join("; ");
+    format!("{}; try --help", line.strip_prefix("error: ").unwrap_or(&line))
+}
+
+fn telemetry_path(text: &str) -> Result<String, String> {
+    if !text.starts_with('/') || !text.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '?' | '#')) {
+        Err("start it with a slash, and use printable ASCII characters without ? and #".to_owned())
+    } else if RESERVED_PATHS.contains(&text) {
+        Err("another page has this path; choose another".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let within = |factor: &f64| *factor > 0.0 && *factor <= MAX_SPEED;
+    text.parse().ok().filter(within).ok_or_else(|| format!("choose a number above 0, up to {MAX_SPEED}"))
+}

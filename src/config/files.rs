@@ -1,0 +1,59 @@
+//! The rules for files that the configuration names. They are read once at load, so that a wrong
+//! name or permission is told at start and not hours later; whoever uses them reads them anew.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::rules::Checked;
+
+/// The largest secret or token that is read: tokens reach some 10 KiB with many claims.
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
+/// The largest bundle of certificates: the public web's roots take some 250 KiB.
+const MAX_CERTIFICATES_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A file with a secret or a token.
+pub(super) fn secret(name: &str, base: &Path) -> Checked<PathBuf> {
+    let (path, bytes) = read(name, base, MAX_SECRET_BYTES)?;
+    match std::str::from_utf8(&bytes) {
+        Ok(text) if text.trim().is_empty() => Err("the file is empty; write the secret into it".to_owned()),
+        Ok(_) => Ok(path),
+        Err(_) => Err("the file is not text; write the secret into it and nothing else".to_owned()),
+    }
+}
+
+/// A file with PEM certificates.
+pub(super) fn certificates(name: &str, base: &Path) -> Checked<PathBuf> {
+    let (path, bytes) = read(name, base, MAX_CERTIFICATES_BYTES)?;
+    let mut found = CertificateDer::pem_slice_iter(&bytes).peekable();
+    if found.peek().is_none() || found.any(|certificate| certificate.is_err()) {
+        return Err("the file holds no readable certificate; give certificates in PEM form".to_owned());
+    }
+    Ok(path)
+}
+
+/// Names are relative to the configuration's directory, as Prometheus has it.
+fn read(name: &str, base: &Path, limit: u64) -> Checked<(PathBuf, Vec<u8>)> {
+    if name.is_empty() {
+        return Err("empty; give the file's name".to_owned());
+    }
+    let path = base.join(name);
+    let unreadable = |error: std::io::Error| {
+        format!(
+            "the file cannot be read ({error}); check its name, relative to this configuration, and its permissions"
+        )
+    };
+    // A pipe can be read once only, and would block here until somebody writes.
+    if !std::fs::metadata(&path).map_err(unreadable)?.is_file() {
+        return Err("not a regular file; name one".to_owned());
+    }
+    let mut bytes = Vec::new();
+    File::open(&path).map_err(unreadable)?.take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > limit {
+        return Err(format!("the file is larger than {} KiB; it is likely the wrong one", limit / 1024));
+    }
+    Ok((path, bytes))
+}

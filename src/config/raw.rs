@@ -1,0 +1,75 @@
+//! The configuration as it was typed: every key optional, unknown and doubled keys refused. Values
+//! carry their line, so that later rules can name it. Nothing here implements `Debug`: secrets.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_saphyr::Spanned;
+
+/// A key's value and its place, if the key was given.
+pub(super) type Key<T> = Option<Spanned<T>>;
+
+/// `source.columns`: column name by property name.
+pub(super) type Columns = BTreeMap<String, Spanned<String>>;
+
+/// The whole file.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Document {
+    pub global: Key<Tenant>,
+    pub metrics: Key<Metrics>,
+    pub tenants: Key<Vec<Spanned<Tenant>>>,
+}
+
+/// One of `tenants`, and `global`, which has the same keys except the first two.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tenant {
+    pub name: Key<String>,
+    pub tenant_id: Key<String>,
+    pub cloud: Key<String>,
+    pub graph_url: Key<String>,
+    pub authority_url: Key<String>,
+    pub ca_file: Key<String>,
+    pub credential: Key<Credential>,
+    pub source: Key<Source>,
+    pub poll_interval: Key<String>,
+    pub lookback: Key<String>,
+    pub first_run: Key<String>,
+}
+
+/// `credential`: the keys of every kind. Which of them go together is a rule of `kinds`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Credential {
+    pub kind: Key<String>,
+    pub client_id: Key<String>,
+    pub client_secret: Key<String>,
+    pub client_secret_file: Key<String>,
+    pub certificate_file: Key<IgnoredAny>,
+    pub certificate_password_file: Key<IgnoredAny>,
+    pub token_file: Key<String>,
+}
+
+/// `source`: the keys of every kind.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Source {
+    pub kind: Key<String>,
+    pub page_size: Key<u32>,
+    pub columns: Key<Columns>,
+    pub path: Key<String>,
+    pub select: Key<IgnoredAny>,
+    pub job_timeout: Key<IgnoredAny>,
+    pub directory: Key<IgnoredAny>,
+}
+
+/// `metrics`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Metrics {
+    pub duration_buckets: Key<Vec<Spanned<f64>>>,
+    pub native_histograms: Key<bool>,
+    pub helper_label: Key<String>,
+}
