@@ -7,3 +7,4 @@ pub mod metrics;
 pub mod session;
 pub mod source;
 pub mod status;
+pub mod web;
