@@ -6,3 +6,5 @@
 mod cli;
 mod config;
 mod tidy;
+mod exposition;
+mod web;

@@ -1,0 +1,240 @@
+//! Which format and encoding a request asks for (RFC 9110, §12.5).
+//!
+//! A format is chosen only where a range names it with its version; wildcards mean text 0.0.4, which
+//! is also the answer to everything that cannot be read or met: a scraper that gets something
+//! it may understand is better off than one that gets 406.
+
+use http::HeaderMap;
+use http::header::{ACCEPT, ACCEPT_ENCODING, AsHeaderName};
+use mediatype::{MediaType, MediaTypeList, Name, ReadParams};
+
+use super::{Encoding, Format};
+
+/// More ranges than these are not read: no scraper sends more than six.
+const MAX_RANGES: usize = 32;
+
+/// What a scraper wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// By `Accept`.
+    pub format: Format,
+    /// By `Accept-Encoding`.
+    pub encoding: Encoding,
+}
+
+impl Wanted {
+    /// What the headers of a request ask for.
+    pub fn from_headers(headers: &HeaderMap) -> Self {
+        let accept = joined(headers, ACCEPT);
+        let encodings = joined(headers, ACCEPT_ENCODING);
+        Self { format: format(&accept), encoding: encoding(&encodings) }
+    }
+}
+
+/// A header's lines as one list. A line that is not ASCII is left out.
+fn joined(headers: &HeaderMap, name: impl AsHeaderName) -> String {
+    let lines: Vec<_> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
+    lines.join(",")
+}
+
+/// The format of the highest quality; among equals the one that is named more precisely than by a
+/// wildcard, then the one that is named first.
+fn format(accept: &str) -> Format {
+    let mut best = (0, 0, Format::default());
+    for range in MediaTypeList::new(accept).take(MAX_RANGES).filter_map(Result::ok) {
+        if let Some((format, precision)) = named(&range) {
+            let quality = range.get_param(Q).map_or(Some(QUALITY_MAX), |q| quality(q.as_str())).unwrap_or(0);
+            if quality > 0 && (quality, precision) > (best.0, best.1) {
+                best = (quality, precision, format);
+            }
+        }
+    }
+    best.2
+}
+
+const Q: Name<'_> = Name::new_unchecked("q");
+const VERSION: Name<'_> = Name::new_unchecked("version");
+
+/// The format that a range names, and how precisely: 0 by a wildcard, 1 by its type.
+fn named(range: &MediaType<'_>) -> Option<(Format, u8)> {
+    let version = range.get_param(VERSION);
+    let version = version.as_ref().map(|version| version.unquoted_str());
+    let (ty, subtype) = (range.ty.as_str().to_ascii_lowercase(), range.subty.as_str().to_ascii_lowercase());
+    match (&*ty, &*subtype, version.as_deref()) {
+        ("application", "openmetrics-text", Some("1.0.0") | None) => Some((Format::OpenMetrics, 1)),
+        ("application", "openmetrics-text", Some("0.0.1")) => Some((Format::OpenMetricsDraft, 1)),
+        ("text", "plain", Some("0.0.4") | None) => Some((Format::Text, 1)),
+        ("*" | "text", "*", _) => Some((Format::Text, 0)),
+        _ => None,
+    }
+}
+
+/// gzip where it is wanted at least as much as no packing at all. Packing of which nothing is said
+/// is not wanted, unless leaving it out is refused.
+fn encoding(accept_encoding: &str) -> Encoding {
+    let (mut gzip, mut identity, mut wildcard) = (None, None, None);
+    for item in accept_encoding.split(',').take(MAX_RANGES) {
+        let mut parts = item.split(';').map(str::trim);
+        let coding = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        let quality = weight.map_or(Some(QUALITY_MAX), quality).unwrap_or(0);
+        match &*coding {
+            "gzip" | "x-gzip" => gzip = Some(quality),
+            "identity" => identity = Some(quality),
+            "*" => wildcard = Some(quality),
+            _ => {}
+        }
+    }
+    let gzip = gzip.or(wildcard);
+    // Unless it is refused, no packing is always acceptable, and the last choice.
+    let unpacked = identity.or(wildcard.filter(|quality| *quality == 0));
+    match (gzip, unpacked) {
+        (Some(0), _) => Encoding::Identity,
+        (Some(gzip), unpacked) if gzip >= unpacked.unwrap_or(0) => Encoding::Gzip,
+        (None, Some(0)) => Encoding::Gzip,
+        _ => Encoding::Identity,
+    }
+}
+
+const QUALITY_MAX: u16 = 1000;
+
+/// A quality in thousandths: `0`, `0.5`, `1.000`. Anything else is `None`.
+fn quality(text: &str) -> Option<u16> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    if decimals.len() > 3 || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let thousandths: u16 = format!("{decimals:0<3}").parse().ok()?;
+    match (whole, thousandths) {
+        ("0", thousandths) => Some(thousandths),
+        ("1", 0) => Some(QUALITY_MAX),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn what_scrapers_and_browsers_send() {
+        for (accept, wanted) in [
+            // Prometheus 2.0 to 2.4, 2.5 to 2.25, 2.26 to 2.48.
+            ("text/plain;version=0.0.4;q=1,*/*;q=0.1", Format::Text),
+            (
+                "application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                Format::OpenMetricsDraft,
+            ),
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+                 text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                Format::OpenMetrics,
+            ),
+            // 2.49 and on; with protobuf first; 3.x; 3.x with `scrape_protocols: [PrometheusText0.0.4]`.
+            (
+                "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,\
+                 text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+                Format::OpenMetrics,
+            ),
+            (
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.5,\
+                 application/openmetrics-text;version=1.0.0;q=0.4,application/openmetrics-text;version=0.0.1;q=0.3,\
+                 text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+                Format::OpenMetrics,
+            ),
+            (
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+                 application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+                 text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+                Format::OpenMetrics,
+            ),
+            ("text/plain;version=0.0.4;q=0.6,*/*;q=0.5", Format::Text),
+            // curl, Firefox, nothing.
+            ("*/*", Format::Text),
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Format::Text),
+            ("", Format::Text),
+        ] {
+            assert_eq!(format(accept), wanted, "{accept}");
+        }
+    }
+
+    #[test]
+    fn quality_decides_then_precision_then_order() {
+        for (accept, wanted) in [
+            ("application/openmetrics-text;q=0.4,text/plain;q=0.5", Format::Text),
+            ("text/plain;q=0.5, application/openmetrics-text;q=0.51", Format::OpenMetrics),
+            ("application/openmetrics-text,text/plain", Format::OpenMetrics),
+            ("text/plain,application/openmetrics-text", Format::Text),
+            ("*/*, application/openmetrics-text", Format::OpenMetrics),
+            ("application/openmetrics-text;q=0", Format::Text),
+            ("application/openmetrics-text;q=0, text/plain;q=0.1", Format::Text),
+            ("APPLICATION/OpenMetrics-Text; Version=\"1.0.0\"; Q=0.9, text/plain;q=0.8", Format::OpenMetrics),
+            ("application/*", Format::Text),
+            ("image/png", Format::Text),
+            // A version that we do not speak, and one that nobody does.
+            ("text/plain;version=1.0.0", Format::Text),
+            ("application/openmetrics-text;version=2.0.0, text/plain;q=0.1", Format::Text),
+            // Nonsense is skipped, and the rest is read.
+            ("openmetrics, , application/openmetrics-text;q=1", Format::OpenMetrics),
+            ("application/openmetrics-text;q=high, text/plain;q=0.1", Format::Text),
+            ("text/plain;note=\"application/openmetrics-text\"", Format::Text),
+        ] {
+            assert_eq!(format(accept), wanted, "{accept}");
+        }
+    }
+
+    #[test]
+    fn encodings() {
+        for (accept, wanted) in [
+            ("gzip", Encoding::Gzip),
+            ("deflate, gzip;q=1.0, *;q=0.5", Encoding::Gzip),
+            ("gzip;q=0.5", Encoding::Gzip),
+            ("x-gzip", Encoding::Gzip),
+            ("GZIP ; q=0.8 , identity;q=0.8", Encoding::Gzip),
+            ("*", Encoding::Gzip),
+            ("*;q=0.1, identity;q=0", Encoding::Gzip),
+            ("identity;q=0", Encoding::Gzip),
+            ("", Encoding::Identity),
+            ("identity", Encoding::Identity),
+            ("gzip;q=0", Encoding::Identity),
+            ("gzip;q=0, *", Encoding::Identity),
+            ("gzip;q=0.000", Encoding::Identity),
+            ("gzip;q=0.5, identity", Encoding::Identity),
+            ("gzip;q=0.5, identity;q=0.6", Encoding::Identity),
+            ("*;q=0", Encoding::Identity),
+            ("br, zstd", Encoding::Identity),
+            ("gzipped", Encoding::Identity),
+            ("gzip;q=2", Encoding::Identity),
+        ] {
+            assert_eq!(encoding(accept), wanted, "{accept}");
+        }
+    }
+
+    #[test]
+    fn qualities() {
+        for (text, thousandths) in
+            [("0", Some(0)), ("1", Some(1000)), ("0.5", Some(500)), ("0.125", Some(125)), ("1.000", Some(1000))]
+        {
+            assert_eq!(quality(text), thousandths, "{text}");
+        }
+        for text in ["", "-1", "1.1", "0.1234", "2", "+1", "0,5", "NaN", ".5"] {
+            assert_eq!(quality(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn several_lines_are_one_list() {
+        let mut headers = HeaderMap::new();
+        let mut add = |name: HeaderName, value: &[u8]| headers.append(name, HeaderValue::from_bytes(value).unwrap());
+        add(ACCEPT, b"text/plain;q=0.1");
+        add(ACCEPT, b"f\xfcr alle");
+        add(ACCEPT, b"application/openmetrics-text");
+        add(ACCEPT_ENCODING, b"br");
+        add(ACCEPT_ENCODING, b"gzip");
+        let wanted = Wanted::from_headers(&headers);
+        assert_eq!(wanted, Wanted { format: Format::OpenMetrics, encoding: Encoding::Gzip });
+        assert_eq!(Wanted::from_headers(&HeaderMap::new()), Wanted::default());
+    }
+}

@@ -1,0 +1,16 @@
+//! The metrics: what they are called, and where their values come from.
+//!
+//! Business metrics are a [`BusinessCollector`] over the ledger's published snapshot, so a scrape
+//! shows committed totals and nothing else. The exporter's own health is instrumented directly, in
+//! [`Own`] and [`HttpMetrics`]. Names, types, labels and HELP of both stand in [`catalogue`] alone.
+//! There is no global registry: everything is registered with the one that is passed in.
+
+pub mod catalogue;
+mod families;
+mod http;
+mod instrument;
+mod own;
+
+pub use families::{BusinessCollector, families};
+pub use http::{HttpMetrics, InFlight};
+pub use own::{Build, Own, TenantMetrics, register_process};

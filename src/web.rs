@@ -1,0 +1,123 @@
+//! The HTTP server.
+//!
+//! | path | what |
+//! |---|---|
+//! | `/` | landing page: links and a table of the tenants; gone where the telemetry path is `/` |
+//! | the telemetry path, `/metrics` | the exposition; at most `max_requests` at a time, else 503 |
+//! | `/-/healthy` | 200 while every loop beats, else 503 and their names; never depends on Graph |
+//! | `/-/ready` | 503 until the first polls have ended or totals were restored; 200 ever after |
+//! | `/status` | the table as JSON |
+//! | any other | 404 |
+//!
+//! GET and HEAD are answered, other methods with 405. Bodies of requests are not read.
+//!
+//! Everything that a client can hold is bounded: connections, the size and number of headers, the time
+//! from a request's first byte to its answer, the time an answer may take to be read, and idleness.
+//! At a stop, listeners close at once, answers in flight go out within a deadline, and the rest is cut.
+
+mod connection;
+mod deadlines;
+mod landing;
+mod listen;
+mod route;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use http::HeaderValue;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::exposition::{Exposition, HttpMetrics};
+use crate::status::Status;
+use route::Routes;
+
+pub use listen::bind;
+pub use route::{InvalidTelemetryPath, check_telemetry_path};
+
+/// What the server serves, and how.
+#[derive(Debug)]
+pub struct State {
+    /// What the telemetry path shows.
+    pub exposition: Exposition,
+    /// Where requests are counted.
+    pub http: HttpMetrics,
+    /// What the pages and probes tell.
+    pub status: Arc<Status>,
+    /// The program's version, for the pages.
+    pub version: &'static str,
+    /// When the program started, for the pages.
+    pub started: DateTime<Utc>,
+    /// The clock, for ages on the landing page.
+    pub now: fn() -> DateTime<Utc>,
+    /// `--web.telemetry-path`: one that [`check_telemetry_path`] allows.
+    pub telemetry_path: String,
+    /// `--web.max-requests`: how many scrapes are served at a time; 0 for any number.
+    pub max_requests: usize,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+/// What one client may hold, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time. More wait in the system's queue until one ends.
+    pub connections: usize,
+    /// From the first byte of a request to the first byte of its answer.
+    pub request: Duration,
+    /// From the moment that an answer has to wait for its reader to its last byte.
+    pub response: Duration,
+    /// Without a request, on a new connection or one that is kept alive.
+    pub idle: Duration,
+    /// From the stop to the last answer.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // A few scrapers, probes and browsers use under ten. Far from the usual 1024 descriptors.
+            connections: 256,
+            // Headers come in one packet; rendering takes milliseconds. Scrapers give up after ten seconds.
+            request: Duration::from_secs(10),
+            // Megabytes over a poor line. Longer than any scraper waits.
+            response: Duration::from_secs(30),
+            // Beyond a scrape interval of a minute, and no multiple of any usual one: at an equal interval,
+            // each scrape would meet a connection that is being closed.
+            idle: Duration::from_secs(75),
+            // Well within the ten seconds that container runtimes leave between TERM and KILL.
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Serves until the stop signal, then drains. The listeners close at the stop.
+pub async fn serve(listeners: Vec<TcpListener>, stop: CancellationToken, state: State) {
+    let routes = Routes::new(&state.telemetry_path);
+    routes.declare(&state.http);
+    let scrapes = if state.max_requests == 0 { Semaphore::MAX_PERMITS } else { state.max_requests };
+    let server = Arc::new(Server {
+        policy: landing::policy(),
+        routes,
+        scrapes: Arc::new(Semaphore::new(scrapes)),
+        ready: AtomicBool::new(false),
+        state,
+    });
+    connection::accept_all(listeners, stop, server).await;
+}
+
+/// What connections share.
+#[derive(Debug)]
+struct Server {
+    state: State,
+    routes: Routes,
+    /// The landing page's `Content-Security-Policy`.
+    policy: HeaderValue,
+    /// One permit for each scrape that is rendered or not yet sent.
+    scrapes: Arc<Semaphore>,
+    /// Once ready, always ready.
+    ready: AtomicBool,
+}

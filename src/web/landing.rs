@@ -1,0 +1,257 @@
+//! The landing page: links, and how each tenant is doing. Server-rendered, without scripts; whatever
+//! comes from the configuration or from an error is escaped by the template.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use http::HeaderValue;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use sha2::{Digest, Sha256};
+
+use super::State;
+use crate::session::Label;
+use crate::status::TenantStatus;
+
+const STYLE: &str = include_str!("landing.css");
+
+/// The page's `Content-Security-Policy`: this one style sheet, by its hash, and nothing else at all.
+pub(super) fn policy() -> HeaderValue {
+    let hash = BASE64_STANDARD.encode(Sha256::digest(STYLE));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
+}
+
+/// The page.
+pub(super) fn page(state: &State, ready: bool) -> Bytes {
+    let now = (state.now)();
+    let tenants = state.status.tenants();
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "Remote assistance exporter" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                h1 { "Remote assistance exporter" }
+                p { "Counts Microsoft Intune Remote Help sessions for Prometheus. Version " (state.version) ", started " (time(state.started)) "." }
+                nav {
+                    ul {
+                        li { a href=(state.telemetry_path) { "Metrics" } }
+                        li { a href="/status" { "Status as JSON" } }
+                        li { a href="/-/healthy" { "Health" } }
+                        li { a href="/-/ready" { @if ready { "Ready" } @else { "Not ready yet" } } }
+                    }
+                }
+                h2 { "Tenants" }
+                @if tenants.is_empty() { p { "No tenant has been set up yet." } } @else { (table(&tenants, now)) }
+            }
+        }
+    };
+    page.into_string().into()
+}
+
+fn table(tenants: &[TenantStatus], now: DateTime<Utc>) -> Markup {
+    html! {
+        table {
+            thead {
+                tr {
+                    th scope="col" { "Tenant" }
+                    th scope="col" { "Last poll" }
+                    th scope="col" { "Last success" }
+                    th scope="col" .number { "Sessions counted" }
+                    th scope="col" .number { "In progress" }
+                    th scope="col" { "Newest session end" }
+                    th scope="col" { "Remarks" }
+                }
+            }
+            tbody { @for tenant in tenants { (row(tenant, now)) } }
+        }
+    }
+}
+
+fn row(tenant: &TenantStatus, now: DateTime<Utc>) -> Markup {
+    html! {
+        tr {
+            th scope="row" { (tenant.tenant) }
+            td data-label="Last poll" {
+                @match tenant.up {
+                    Some(true) => span .good { "Succeeded" },
+                    Some(false) => span .bad { "Failed" },
+                    None => span { "Not yet" },
+                }
+                small { (tenant.source) ", every " (length(TimeDelta::milliseconds((tenant.poll_interval_seconds * 1000.0) as i64))) }
+            }
+            td data-label="Last success" { (moment(tenant.last_success, now)) }
+            td .number data-label="Sessions counted" { (tenant.sessions_counted) }
+            td .number data-label="In progress" {
+                @match tenant.sessions_in_progress { Some(sessions) => (sessions), None => "unknown" }
+            }
+            td data-label="Newest session end" { (moment(tenant.last_session_end, now)) }
+            td .note data-label="Remarks" { (remarks(tenant)) }
+        }
+    }
+}
+
+/// Empty where all is well.
+fn remarks(tenant: &TenantStatus) -> Markup {
+    html! {
+        @if let Some(error) = &tenant.last_error {
+            span .bad { (error.message) }
+            small { (error.reason.as_str()) }
+        }
+        @if tenant.rows_missing > 0 {
+            span { "The service left out " (tenant.rows_missing) " rows that it had promised." }
+        }
+    }
+}
+
+/// A point of time with its age.
+fn moment(time: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Markup {
+    html! {
+        @match time {
+            Some(then) => { (length(now - then)) " ago" small { (self::time(then)) } }
+            None => "never",
+        }
+    }
+}
+
+fn time(time: DateTime<Utc>) -> Markup {
+    let machine = time.to_rfc3339_opts(SecondsFormat::Secs, true);
+    html! { time datetime=(machine) { (time.format("%Y-%m-%d %H:%M:%S UTC")) } }
+}
+
+/// A length of time in its largest unit, rounded down. Clocks disagree: less than nothing is nothing.
+fn length(length: TimeDelta) -> String {
+    let seconds = length.num_seconds().max(0);
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeZone;
+    use prometheus::Registry;
+
+    use super::*;
+    use crate::exposition::{Exposition, HttpMetrics};
+    use crate::status::{FailureReason, PollError, Status};
+
+    fn now() -> DateTime<Utc> {
+        Utc.timestamp_opt(1_774_000_000, 0).unwrap()
+    }
+
+    fn tenant(name: &str) -> TenantStatus {
+        TenantStatus {
+            tenant: name.into(),
+            source: "sessions_report",
+            poll_interval_seconds: 300.0,
+            restored: false,
+            up: None,
+            last_success: None,
+            last_poll: None,
+            last_poll_duration_seconds: None,
+            last_error: None,
+            sessions_counted: 0,
+            sessions_in_progress: None,
+            last_session_end: None,
+            rows_missing: 0,
+        }
+    }
+
+    fn rendered(tenants: Vec<TenantStatus>) -> String {
+        let registry = Registry::new();
+        let state = State {
+            http: HttpMetrics::register(&registry).unwrap(),
+            exposition: Exposition::new(registry),
+            status: Status::default().into(),
+            version: "1.2.3",
+            started: now() - TimeDelta::hours(1),
+            now,
+            telemetry_path: "/metrics".into(),
+            max_requests: 40,
+            limits: Default::default(),
+        };
+        tenants.into_iter().for_each(|tenant| state.status.set(tenant));
+        String::from_utf8(page(&state, false).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn what_comes_from_outside_is_escaped() {
+        let mut hostile = tenant("<script>alert(1)</script>");
+        let message = "answered \"<img src=x>\" & more".to_owned();
+        hostile.last_error = Some(PollError { reason: FailureReason::InvalidResponse, message });
+        let page = rendered(vec![hostile]);
+        assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{page}");
+        assert!(page.contains("answered &quot;&lt;img src=x&gt;&quot; &amp; more"), "{page}");
+        assert!(!page.contains("<script") && !page.contains("<img"), "{page}");
+    }
+
+    #[test]
+    fn states_and_ages_are_in_words() {
+        let mut well = tenant("contoso");
+        well.up = Some(true);
+        well.last_success = Some(now() - TimeDelta::seconds(45));
+        well.last_session_end = Some(now() - TimeDelta::hours(3));
+        well.sessions_counted = 1234;
+        well.sessions_in_progress = Some(5);
+        let mut ill = tenant("fabrikam");
+        ill.up = Some(false);
+        ill.rows_missing = 17;
+        let page = rendered(vec![well, ill, tenant("litware")]);
+        for words in [
+            "Succeeded",
+            "45 s ago",
+            "3 h ago",
+            ">1234<",
+            ">5<",
+            "2026-03-20 09:45:55 UTC",
+            "every 5 min",
+            "Failed",
+            "left out 17 rows",
+            "Not yet",
+            "never",
+            "Not ready yet",
+            "Version 1.2.3",
+        ] {
+            assert!(page.contains(words), "{words} in {page}");
+        }
+        assert!(rendered(vec![]).contains("No tenant has been set up yet."));
+    }
+
+    #[test]
+    fn lengths() {
+        for (seconds, words) in [
+            (-5, "0 s"),
+            (0, "0 s"),
+            (119, "119 s"),
+            (120, "2 min"),
+            (7199, "119 min"),
+            (7200, "2 h"),
+            (172_800, "2 d"),
+        ] {
+            assert_eq!(length(TimeDelta::seconds(seconds)), words);
+        }
+    }
+
+    #[test]
+    fn the_policy_allows_the_style_that_is_sent() {
+        let page = rendered(vec![]);
+        let style = page.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
+        let hash = BASE64_STANDARD.encode(Sha256::digest(style));
+        let policy = policy();
+        let policy = policy.to_str().unwrap();
+        assert!(policy.contains(&format!("style-src 'sha256-{hash}';")), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert!(!page.contains("style="), "an attribute would need unsafe-inline");
+    }
+}

@@ -1,0 +1,301 @@
+//! The routes, and what answers each of them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::error;
+
+use super::{Server, State, landing};
+use crate::exposition::{HttpMetrics, InFlight, Wanted};
+use crate::status::TenantStatus;
+
+const LANDING: &str = "/";
+const HEALTHY: &str = "/-/healthy";
+const READY: &str = "/-/ready";
+const STATUS: &str = "/status";
+/// The label of requests for anything else.
+const OTHER: &str = "other";
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+/// When a scraper that was refused may try again, in seconds. A scrape takes milliseconds.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+/// Which path leads where.
+#[derive(Debug)]
+pub(super) struct Routes {
+    telemetry_path: Box<str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    Landing,
+    Telemetry,
+    Healthy,
+    Ready,
+    Status,
+}
+
+impl Routes {
+    pub(super) fn new(telemetry_path: &str) -> Self {
+        Self { telemetry_path: telemetry_path.into() }
+    }
+
+    fn find(&self, path: &str) -> Option<Route> {
+        match path {
+            path if *path == *self.telemetry_path => Some(Route::Telemetry),
+            LANDING => Some(Route::Landing),
+            HEALTHY => Some(Route::Healthy),
+            READY => Some(Route::Ready),
+            STATUS => Some(Route::Status),
+            _ => None,
+        }
+    }
+
+    /// The label that requests are counted under.
+    fn label(&self, route: Option<Route>) -> &str {
+        match route {
+            Some(Route::Telemetry) => &self.telemetry_path,
+            Some(Route::Landing) => LANDING,
+            Some(Route::Healthy) => HEALTHY,
+            Some(Route::Ready) => READY,
+            Some(Route::Status) => STATUS,
+            None => OTHER,
+        }
+    }
+
+    /// Starts the series of every path at zero.
+    pub(super) fn declare(&self, http: &HttpMetrics) {
+        http.declare(&self.telemetry_path, &[200, 500, 503]);
+        http.declare(HEALTHY, &[200, 503]);
+        http.declare(READY, &[200, 503]);
+        http.declare(STATUS, &[200]);
+        http.declare(OTHER, &[404]);
+        if self.find(LANDING) == Some(Route::Landing) {
+            http.declare(LANDING, &[200]);
+        }
+    }
+}
+
+/// Why a telemetry path cannot be one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("--web.telemetry-path {path}: {why}: choose another, such as /metrics")]
+pub struct InvalidTelemetryPath {
+    path: String,
+    why: &'static str,
+}
+
+/// Checks `--web.telemetry-path`.
+///
+/// # Errors
+/// Where it could never be requested, or hides a page.
+pub fn check_telemetry_path(path: &str) -> Result<(), InvalidTelemetryPath> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte);
+    let why = if !path.starts_with('/') {
+        "does not begin with a slash"
+    } else if !path.bytes().all(plain) {
+        "has characters that a path cannot have unescaped"
+    } else if [HEALTHY, READY, STATUS].contains(&path) {
+        "is another page's"
+    } else {
+        return Ok(());
+    };
+    Err(InvalidTelemetryPath { path: path.to_owned(), why })
+}
+
+/// Answers one request. Its body is dropped unread, upon which hyper closes the connection after
+/// the answer, or skips what has come already.
+pub(super) async fn answer(server: Arc<Server>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let arrived = Instant::now();
+    let in_flight = server.state.http.begin();
+    let route = server.routes.find(request.uri().path());
+    let answer = match (route, request.method()) {
+        _ if !has_one_host(&request) => Answer::text(StatusCode::BAD_REQUEST, "One Host header is needed.\n"),
+        (None, _) => Answer::text(StatusCode::NOT_FOUND, "There is no such page.\n"),
+        (Some(route), &Method::GET | &Method::HEAD) => respond(&server, route, request.headers()).await,
+        (Some(_), _) => Answer::text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.\n")
+            .with(ALLOW, "GET, HEAD"),
+    };
+    server.state.http.answered(server.routes.label(route), answer.status.as_u16(), arrived.elapsed());
+    answer.into_response(in_flight)
+}
+
+/// HTTP/1.1 demands exactly one Host header (RFC 9112, §3.2); two are how proxies are fooled.
+fn has_one_host(request: &Request<Incoming>) -> bool {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    hosts == 1 || (hosts == 0 && request.version() < Version::HTTP_11)
+}
+
+async fn respond(server: &Arc<Server>, route: Route, headers: &HeaderMap) -> Answer {
+    match route {
+        Route::Landing => {
+            let page = landing::page(&server.state, ready(server));
+            Answer::new(StatusCode::OK, HTML, page).with_value(CONTENT_SECURITY_POLICY, server.policy.clone())
+        }
+        Route::Telemetry => scrape(server, Wanted::from_headers(headers)).await,
+        Route::Healthy => match server.state.status.stalled() {
+            stalled if stalled.is_empty() => Answer::text(StatusCode::OK, "Healthy.\n"),
+            stalled => Answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("Stalled: {}.\n", stalled.join(", "))),
+        },
+        Route::Ready if ready(server) => Answer::text(StatusCode::OK, "Ready.\n"),
+        Route::Ready => {
+            Answer::text(StatusCode::SERVICE_UNAVAILABLE, "Not ready: the first poll of every tenant has yet to end.\n")
+        }
+        Route::Status => match serde_json::to_vec(&StatusPage::new(&server.state, ready(server))) {
+            Ok(json) => Answer::new(StatusCode::OK, JSON, json),
+            Err(error) => internal(&error),
+        },
+    }
+}
+
+fn ready(server: &Server) -> bool {
+    if server.state.status.ready() {
+        server.ready.store(true, Ordering::Relaxed);
+    }
+    server.ready.load(Ordering::Relaxed)
+}
+
+/// Renders on a thread that may block: a scrape of a hundred tenants takes tens of milliseconds, in
+/// which this one has polls and probes to serve.
+async fn scrape(server: &Arc<Server>, wanted: Wanted) -> Answer {
+    let Ok(permit) = server.scrapes.clone().try_acquire_owned() else {
+        let message = format!("{} scrapes are being served already; try again later.\n", server.state.max_requests);
+        return Answer::text(StatusCode::SERVICE_UNAVAILABLE, message).with(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    };
+    let exposition = server.state.exposition.clone();
+    // The permit goes along: a client that hangs up does not make room for another before the work ends.
+    let render = move || (exposition.render(wanted), permit);
+    match tokio::task::spawn_blocking(render).await {
+        Ok((Ok(rendered), permit)) => {
+            let mut answer = Answer::new(StatusCode::OK, rendered.content_type, rendered.body);
+            if let Some(encoding) = rendered.content_encoding {
+                answer = answer.with(CONTENT_ENCODING, encoding);
+            }
+            answer.permit = Some(permit);
+            answer
+        }
+        Ok((Err(error), _)) => internal(&error),
+        Err(error) => internal(&error),
+    }
+}
+
+fn internal(error: &(dyn std::error::Error + 'static)) -> Answer {
+    error!(error, "A page could not be made");
+    Answer::text(StatusCode::INTERNAL_SERVER_ERROR, "The page could not be made; the log says why.\n")
+}
+
+/// `/status`.
+#[derive(Serialize)]
+struct StatusPage {
+    version: &'static str,
+    started: DateTime<Utc>,
+    ready: bool,
+    tenants: Vec<TenantStatus>,
+}
+
+impl StatusPage {
+    fn new(state: &State, ready: bool) -> Self {
+        Self { version: state.version, started: state.started, ready, tenants: state.status.tenants() }
+    }
+}
+
+/// An answer in the making.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Answer {
+    fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        // Every page is the state of this moment, and none is to be guessed to be another type.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        Self { status, headers, body: body.into(), permit: None }
+    }
+
+    fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
+        Self::new(status, TEXT, body)
+    }
+
+    fn with(self, name: HeaderName, value: &'static str) -> Self {
+        self.with_value(name, HeaderValue::from_static(value))
+    }
+
+    fn with_value(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// The request is in flight, and its permit held, until the body is handed to the system or the
+    /// connection ends: what counts is what is still in memory. hyper leaves the body out for HEAD.
+    fn into_response(self, in_flight: InFlight) -> Response<Full<Bytes>> {
+        let held = Held { body: self.body, _in_flight: in_flight, _permit: self.permit };
+        let mut response = Response::new(Full::new(Bytes::from_owner(held)));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+}
+
+/// A body with what is given back when it is gone.
+struct Held {
+    body: Bytes,
+    _in_flight: InFlight,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_matched_whole() {
+        let routes = Routes::new("/metrics");
+        assert_eq!(routes.find("/"), Some(Route::Landing));
+        assert_eq!(routes.find("/metrics"), Some(Route::Telemetry));
+        for path in ["/metrics/", "/metric", "//", "", "*", "/-/", "/status/x"] {
+            assert_eq!(routes.find(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_telemetry_path_of_slash_takes_the_landing_page_away() {
+        let routes = Routes::new("/");
+        assert_eq!(routes.find("/"), Some(Route::Telemetry));
+        assert_eq!(routes.find("/metrics"), None);
+    }
+
+    #[test]
+    fn telemetry_paths() {
+        for path in ["/", "/metrics", "/a/b.txt", "/-/metrics"] {
+            assert_eq!(check_telemetry_path(path), Ok(()));
+        }
+        for path in ["", "metrics", "/me trics", "/a?b", "/ä", "/%20", "/status", "/-/healthy", "/-/ready"] {
+            let error = check_telemetry_path(path).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("--web.telemetry-path {path}: ")), "{error}");
+        }
+    }
+}

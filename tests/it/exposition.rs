@@ -1,0 +1,106 @@
+//! The exposition of a small, fixed snapshot, in both formats, line by line.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use chrono::{DateTime, TimeDelta, Utc};
+use prometheus::Registry;
+use remote_assistance_exporter::exposition::{Encoding, Exposition, Format, Wanted};
+use remote_assistance_exporter::ledger::totals::{Fate, Subject, TICKS_PER_SECOND, Totals, Window};
+use remote_assistance_exporter::ledger::{Snapshot, TenantSnapshot};
+use remote_assistance_exporter::metrics::{Build, BusinessCollector, HttpMetrics, Own};
+use remote_assistance_exporter::session::{EnrollmentState, Os, RejectReason, Role, SessionType};
+use remote_assistance_exporter::source::{Endpoint, Observer};
+use remote_assistance_exporter::status::FailureReason;
+
+#[test]
+fn text() {
+    golden("snapshot.txt", Format::Text);
+}
+
+#[test]
+fn openmetrics() {
+    golden("snapshot.openmetrics.txt", Format::OpenMetrics);
+}
+
+/// Compares with the file; with `UPDATE_GOLDEN` set, writes it.
+fn golden(name: &str, format: Format) {
+    let wanted = Wanted { format, encoding: Encoding::Identity };
+    let rendered = String::from_utf8(exposition().render(wanted).unwrap().body.to_vec()).unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &rendered).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap();
+    for (number, (is, should)) in rendered.lines().zip(golden.lines()).enumerate() {
+        assert_eq!(is, should, "{name}, line {}: UPDATE_GOLDEN=1 rewrites it", number + 1);
+    }
+    assert_eq!(rendered.len(), golden.len(), "{name} has another end: UPDATE_GOLDEN=1 rewrites it");
+}
+
+fn exposition() -> Exposition {
+    let registry = Registry::new();
+    let published = Arc::new(ArcSwap::from_pointee(snapshot()));
+    registry.register(Box::new(BusinessCollector::new(published).unwrap())).unwrap();
+    let build = Build { version: "0.1.0", revision: "0123abc", rust_version: "1.89.0" };
+    let own = Own::register(&registry, &build).unwrap();
+    own.config_loaded(0xfeed_beef, start());
+    own.committed(Duration::from_millis(8));
+    own.commit_failed();
+    let contoso = own.tenant("contoso", Duration::from_secs(300));
+    contoso.request(Endpoint::Token, Some(200), Duration::from_millis(100));
+    contoso.token_expires(start() + TimeDelta::hours(1));
+    contoso.request(Endpoint::SessionsReport, Some(429), Duration::from_millis(20));
+    contoso.throttled();
+    contoso.retry();
+    contoso.request(Endpoint::SessionsReport, Some(200), Duration::from_millis(750));
+    contoso.poll_succeeded(start() + TimeDelta::milliseconds(1500), Duration::from_millis(1500));
+    let fabrikam = own.tenant("fabrikam \"B\" \\ Söhne", Duration::from_secs(30));
+    fabrikam.request(Endpoint::Collection, None, Duration::from_secs(30));
+    fabrikam.poll_failed(FailureReason::Timeout, Duration::from_secs(30));
+    let http = HttpMetrics::register(&registry).unwrap();
+    http.declare("/metrics", &[200, 500, 503]);
+    http.answered("/metrics", 200, Duration::from_millis(2));
+    http.answered("other", 404, Duration::from_micros(50));
+    Exposition::new(registry)
+}
+
+fn start() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_774_000_000, 0).unwrap()
+}
+
+fn snapshot() -> Snapshot {
+    let mut busy = Totals::zero(start(), &[60.0, 600.0, 3600.0]);
+    for (session_type, seconds) in [(SessionType::FullControl, 90), (SessionType::FullControl, 600)] {
+        busy.sessions[session_type].increment();
+        busy.durations[session_type].observe(seconds * TICKS_PER_SECOND + 1);
+        busy.participants[Role::Helper][EnrollmentState::Enrolled].increment();
+        busy.participants[Role::Sharer][EnrollmentState::NotContacted].increment();
+        busy.systems[Role::Helper][Os::Windows].increment();
+        busy.systems[Role::Sharer][Os::MacOs].increment();
+        busy.delays.observe(1200 * TICKS_PER_SECOND);
+    }
+    busy.sessions[SessionType::Unattended].increment();
+    busy.invalid_durations.increment();
+    busy.cross_tenant[SessionType::FullControl].increment();
+    busy.read.value = 8;
+    busy.fates[Fate::Counted].value = 3;
+    busy.fates[Fate::Duplicate].value = 3;
+    busy.fates[Fate::Unfinished].value = 1;
+    busy.rejected[RejectReason::UnreadableDate].increment();
+    busy.rows_missing.value = 2;
+    busy.in_progress = Some(1);
+    busy.active[Subject::Helpers][Window::Day] = 1;
+    busy.active[Subject::Helpers][Window::Month] = 2;
+    busy.helper_sessions.insert("5e8f".into(), busy.sessions[SessionType::FullControl]);
+    busy.last_session_end = Some(start() - TimeDelta::milliseconds(12_500));
+    let quiet = Totals::zero(start(), &[60.0, 600.0, 3600.0]);
+    let tenant = |name: &str, totals| TenantSnapshot { name: name.into(), totals: Arc::new(totals) };
+    Snapshot {
+        tenants: vec![tenant("fabrikam \"B\" \\ Söhne", quiet), tenant("contoso", busy)],
+        sessions: 3,
+        size_bytes: 1_589_248,
+    }
+}
