@@ -1,10 +1,26 @@
-//! Where session reports come from. Each source turns its wire format into [`SessionReport`]s, a
-//! page at a time.
+//! Where session reports come from. A [`Source`] reads one tenant's reports; each kind turns its wire
+//! format into [`SessionReport`]s, a page at a time.
+//!
+//! Decoding ([`collection::decode`], [`sessions_report::decode`]) is pure: bytes in, values out. The
+//! requests, their retries and the credentials are in [`graph`].
 
+pub mod collection;
+pub mod graph;
+mod reading;
+pub mod sessions_report;
+#[cfg(test)]
+mod testing;
+mod wire;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::session::{Label, Reject, SessionReport, label};
+use crate::config;
+use crate::session::{Reject, SessionReport, label};
 use crate::status::FailureReason;
+
+pub use graph::RetryPolicy;
+pub use reading::Reading;
 
 /// What a page of an answer held.
 #[derive(Debug, Default)]
@@ -15,6 +31,13 @@ pub struct Page {
     pub rejects: Vec<Reject>,
 }
 
+impl Page {
+    /// How many rows the page had.
+    pub fn rows(&self) -> usize {
+        self.reports.len() + self.rejects.len()
+    }
+}
+
 /// Why a reading ended early: one line that names the cause and the remedy, without secrets.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
@@ -23,6 +46,12 @@ pub struct SourceError {
     pub reason: FailureReason,
     /// The line.
     pub message: String,
+}
+
+impl SourceError {
+    pub(crate) fn new(reason: FailureReason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
 }
 
 label! {
@@ -39,7 +68,7 @@ label! {
 
 /// Told about every request, so that this room needs no metrics.
 pub trait Observer: Send + Sync + 'static {
-    /// A request ended: with an HTTP status, or `None` where no answer came.
+    /// A request ended: with an HTTP status, or `None` where no whole answer came.
     fn request(&self, endpoint: Endpoint, status: Option<u16>, duration: Duration);
     /// A request is about to be sent again.
     fn retry(&self);
@@ -47,4 +76,51 @@ pub trait Observer: Send + Sync + 'static {
     fn throttled(&self);
     /// A token was issued that expires then.
     fn token_expires(&self, at: chrono::DateTime<chrono::Utc>);
+}
+
+/// One tenant's source: its HTTP client, its credential, and how its reports are paged and decoded.
+pub struct Source {
+    client: Arc<graph::Client>,
+    kind: Kind,
+}
+
+enum Kind {
+    SessionsReport(Arc<sessions_report::Report>),
+    Collection(collection::Collection),
+}
+
+impl Source {
+    /// Prepares the source of a tenant; sends nothing. Fails where `ca_file` cannot be read or
+    /// `graph_url` is plain http beyond loopback.
+    pub fn new(tenant: &config::Tenant, observer: Arc<dyn Observer>) -> Result<Self, SourceError> {
+        Self::with_policy(tenant, observer, RetryPolicy::default())
+    }
+
+    /// The same with another patience.
+    pub fn with_policy(
+        tenant: &config::Tenant,
+        observer: Arc<dyn Observer>,
+        policy: RetryPolicy,
+    ) -> Result<Self, SourceError> {
+        let client = Arc::new(graph::Client::new(tenant, observer, policy)?);
+        let kind = match &tenant.source {
+            config::Source::SessionsReport { page_size, path, columns } => {
+                let columns = sessions_report::columns::Columns::new(columns.clone());
+                let report = sessions_report::Report::new(&tenant.graph_url, path, *page_size, columns);
+                Kind::SessionsReport(Arc::new(report))
+            }
+            config::Source::Collection { path, page_size } => {
+                Kind::Collection(collection::Collection::new(&tenant.graph_url, path, *page_size))
+            }
+        };
+        Ok(Self { client, kind })
+    }
+
+    /// Starts a reading of everything that the source offers now. Each reading has its own retry budget.
+    pub fn read(&self) -> Reading {
+        match &self.kind {
+            Kind::SessionsReport(report) => Reading::new(self.client.clone(), report.read()),
+            Kind::Collection(collection) => Reading::new(self.client.clone(), collection.read()),
+        }
+    }
 }

@@ -114,6 +114,15 @@ pub enum Cell<'a> {
 }
 
 impl<'a> Cell<'a> {
+    /// Whether the cell holds anything but one of the spellings of "not reported".
+    pub fn is_reported(&self) -> bool {
+        match self {
+            Self::Absent => false,
+            Self::Text(text) => present(text).is_some(),
+            Self::Integer(_) | Self::Float(_) | Self::Unusable => true,
+        }
+    }
+
     /// The cell's text, or nothing where it holds one of the spellings of "not reported".
     fn text(&self) -> Option<Cow<'_, str>> {
         match self {

@@ -1,0 +1,21 @@
+//! Microsoft Graph, or what stands in for it, over HTTP.
+//!
+//! [`transport`] makes one attempt under every limit; [`retry`] decides whether another follows;
+//! [`auth`] gets the token; [`Client`] joins them. The token goes to the configured origin only.
+
+mod auth;
+mod body;
+mod client;
+mod entra;
+mod errors;
+mod retry;
+mod token_wire;
+mod transport;
+mod url;
+
+pub use client::{Client, Request};
+pub use retry::{Budget, RetryPolicy};
+pub use transport::Answer;
+
+pub(super) use errors::answer_is_html;
+pub(super) use url::{below, follow, shown};

@@ -1,0 +1,173 @@
+//! The one client: attaches the token, retries within a poll's budget, and says what went wrong.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use url::Url;
+use uuid::Uuid;
+
+use super::auth::{Credentials, Token};
+use super::body::Caps;
+use super::errors;
+use super::retry::{Budget, Failure, Retry, RetryPolicy};
+use super::transport::{Answer, Outgoing, Timeouts, Transport};
+use super::url::{is_protected, is_same_origin, shown};
+use crate::config;
+use crate::session::Label as _;
+use crate::source::{Endpoint, Observer, SourceError};
+use crate::status::FailureReason;
+
+/// A request to the service.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What it is for.
+    pub endpoint: Endpoint,
+    /// The method: `GET` or a `POST` that only reads, since it may be sent again.
+    pub method: Method,
+    /// The address.
+    pub url: Url,
+    /// Headers besides those of every request.
+    pub headers: HeaderMap,
+    /// A JSON body.
+    pub body: Option<Bytes>,
+}
+
+/// A client of one tenant's service.
+pub struct Client {
+    origin: Url,
+    link: Arc<Link>,
+    credentials: Credentials,
+    policy: RetryPolicy,
+}
+
+/// The way out, shared by requests to the service and to the token endpoint: one attempt, reported and
+/// logged.
+pub(super) struct Link {
+    transport: Transport,
+    pub observer: Arc<dyn Observer>,
+}
+
+impl Client {
+    /// A client for a tenant; sends nothing yet.
+    pub fn new(tenant: &config::Tenant, observer: Arc<dyn Observer>, policy: RetryPolicy) -> Result<Self, SourceError> {
+        Self::with_limits(tenant, observer, policy, Timeouts::default(), Caps::PAGE)
+    }
+
+    pub(super) fn with_limits(
+        tenant: &config::Tenant,
+        observer: Arc<dyn Observer>,
+        policy: RetryPolicy,
+        timeouts: Timeouts,
+        caps: Caps,
+    ) -> Result<Self, SourceError> {
+        if !is_protected(&tenant.graph_url) {
+            let message = format!("graph_url {} is plain http: only loopback may be", shown(&tenant.graph_url));
+            return Err(SourceError::new(FailureReason::BadRequest, message));
+        }
+        let transport = Transport::new(tenant.ca_file.as_deref(), timeouts, caps)?;
+        let link = Arc::new(Link { transport, observer });
+        Ok(Self { origin: tenant.graph_url.clone(), link, credentials: Credentials::new(tenant), policy })
+    }
+
+    /// A poll's whole patience.
+    pub fn budget(&self) -> Budget {
+        Budget::new(self.policy.clone())
+    }
+
+    /// Sends a request, again where that makes sense, until a 2xx answer is there whole.
+    pub async fn send(&self, request: &Request, budget: &mut Budget) -> Result<Answer, SourceError> {
+        let (mut attempt, mut fresh, mut renewed) = (1, false, false);
+        loop {
+            let token = self.credentials.token(&self.link, budget).await?;
+            let failure = match self.attempt(request, token.as_ref(), fresh).await {
+                Ok(answer) if answer.status.is_success() => return Ok(answer),
+                Ok(answer) if answer.status == StatusCode::UNAUTHORIZED && !renewed && token.is_some() => {
+                    // The token may have been revoked early, or its file rewritten since.
+                    renewed = true;
+                    self.credentials.forget().await;
+                    self.link.observer.retry();
+                    continue;
+                }
+                Ok(answer) => errors::failure(&answer, &request.method, &request.url, request.endpoint),
+                Err(failure) => failure,
+            };
+            fresh = budget.pause(redacted(failure, token.as_ref()), attempt, &*self.link.observer).await?;
+            attempt += 1;
+        }
+    }
+
+    /// Waits before a request is sent again although its answer came: the body was cut short.
+    pub async fn pause_after_cut(
+        &self,
+        error: SourceError,
+        attempt: u32,
+        budget: &mut Budget,
+    ) -> Result<(), SourceError> {
+        let retry = Retry::After { asked: None, fresh: true };
+        budget.pause(Failure { error, retry }, attempt, &*self.link.observer).await.map(drop)
+    }
+
+    async fn attempt(&self, request: &Request, token: Option<&Token>, fresh: bool) -> Result<Answer, Failure> {
+        let mut headers = request.headers.clone();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        if request.body.is_some() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        // The last line of defence, whoever made the address: the token leaves for this origin only.
+        if !is_same_origin(&request.url, &self.origin) {
+            let message = format!("{} is not below graph_url", shown(&request.url));
+            return Err(Failure { error: SourceError::new(FailureReason::Paging, message), retry: Retry::Never });
+        }
+        if let Some(token) = token {
+            headers.insert(header::AUTHORIZATION, token.header());
+        }
+        let (method, url) = (request.method.clone(), request.url.clone());
+        let outgoing = Outgoing { method, url, headers, body: request.body.clone() };
+        self.link.attempt(request.endpoint, outgoing, fresh).await
+    }
+}
+
+impl Link {
+    /// One attempt, under an id of its own.
+    pub async fn attempt(&self, endpoint: Endpoint, mut outgoing: Outgoing, fresh: bool) -> Result<Answer, Failure> {
+        let id = Uuid::new_v4().to_string();
+        if let Ok(value) = HeaderValue::from_str(&id) {
+            outgoing.headers.insert("client-request-id", value);
+        }
+        let started = Instant::now();
+        let result = self.transport.send(&outgoing, fresh).await;
+        self.report(endpoint, &outgoing, &id, &result, started.elapsed());
+        result
+    }
+
+    fn report(&self, endpoint: Endpoint, sent: &Outgoing, id: &str, result: &Result<Answer, Failure>, took: Duration) {
+        let status = result.as_ref().ok().map(|answer| answer.status);
+        self.observer.request(endpoint, status.map(|status| status.as_u16()), took);
+        if status == Some(StatusCode::TOO_MANY_REQUESTS) {
+            self.observer.throttled();
+        }
+        let headers = result.as_ref().ok().map(|answer| &answer.headers);
+        let request_id = headers.and_then(|headers| headers.get("request-id")?.to_str().ok());
+        tracing::debug!(
+            endpoint = endpoint.as_str(),
+            method = %sent.method,
+            url = shown(&sent.url),
+            status = status.map(|status| status.as_u16()),
+            error = result.as_ref().err().map(|failure| failure.error.message.as_str()),
+            client_request_id = id,
+            request_id,
+            took_seconds = took.as_secs_f64(),
+            "request"
+        );
+    }
+}
+
+/// Some gateways quote the request that they refuse.
+fn redacted(mut failure: Failure, token: Option<&Token>) -> Failure {
+    if let Some(token) = token {
+        failure.error.message = token.redact(&failure.error.message);
+    }
+    failure
+}

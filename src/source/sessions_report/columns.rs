@@ -1,0 +1,166 @@
+//! Which column of a report holds which property. The report's column names are not published, so the
+//! mapping has defaults (the resource's property names and the documented names of the export) and
+//! every entry can be overridden by `source.columns`.
+
+use std::fmt;
+
+use crate::session::{Cell, Property, Row, SessionType};
+
+/// The mapping as configured.
+#[derive(Clone, Debug, Default)]
+pub struct Columns {
+    overrides: Vec<(Property, String)>,
+}
+
+/// The mapping onto the columns of one schema.
+#[derive(Debug)]
+pub struct Mapping {
+    /// How many columns the schema has.
+    pub width: usize,
+    /// Configured columns that the schema does not have.
+    pub unmatched: Vec<String>,
+    properties: Vec<(Property, Vec<Candidate>)>,
+}
+
+/// The columns that a session cannot be counted without are not in the report.
+#[derive(Debug, PartialEq, Eq)]
+pub struct MissingColumns {
+    missing: Vec<String>,
+    present: Vec<String>,
+}
+
+/// A column that may hold a property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Candidate {
+    column: usize,
+    /// Its meaning is a guess: it is believed only where its value is the name of a session type.
+    guess: bool,
+}
+
+/// Without these nothing can be counted.
+const REQUIRED: [Property; 3] = [Property::Id, Property::StartDateTime, Property::EndDateTime];
+
+/// The export's documented names where they differ from the property's by more than case.
+const EXPORT_NAMES: &[(Property, &str)] = &[
+    (Property::Id, "SessionId"),
+    (Property::StartDateTime, "Sessionstart"),
+    (Property::EndDateTime, "Sessionend"),
+    (Property::SharerOs, "SharerDeviceOS"),
+];
+
+/// A documented column whose meaning is not: it may hold the session type.
+const ATTRIBUTE: &str = "Attribute";
+
+/// The suffix of the text column that goes with a column of enum numbers.
+const LOCALIZED: &str = "_loc";
+
+/// The properties that may have such a text column. Localized dates would not be readable.
+const ENUMERATED: [Property; 3] =
+    [Property::SessionType, Property::HelperEnrollmentState, Property::SharerEnrollmentState];
+
+/// How many column names an error lists, and how much of each: a report has about twenty.
+const MAX_LISTED: usize = 60;
+const MAX_NAME_CHARS: usize = 60;
+
+impl Columns {
+    /// The defaults, with some properties taken from other columns.
+    pub fn new(overrides: Vec<(Property, String)>) -> Self {
+        Self { overrides }
+    }
+
+    /// Finds the columns of a schema.
+    pub fn resolve(&self, schema: &[&str]) -> Result<Mapping, MissingColumns> {
+        let mut mapping = Mapping { width: schema.len(), unmatched: Vec::new(), properties: Vec::new() };
+        let mut missing = Vec::new();
+        for &property in Property::ALL {
+            let configured = self.overrides.iter().find(|(which, _)| *which == property).map(|(_, name)| name.as_str());
+            let candidates = candidates(property, configured, schema);
+            if candidates.is_empty() {
+                if REQUIRED.contains(&property) {
+                    missing.push(configured.map_or_else(|| property.name().to_owned(), |name| wanted(property, name)));
+                } else if let Some(name) = configured {
+                    mapping.unmatched.push(wanted(property, name));
+                }
+            } else {
+                mapping.properties.push((property, candidates));
+            }
+        }
+        if missing.is_empty() {
+            return Ok(mapping);
+        }
+        let present = schema.iter().take(MAX_LISTED).map(|name| name.chars().take(MAX_NAME_CHARS).collect()).collect();
+        Err(MissingColumns { missing, present })
+    }
+}
+
+impl Mapping {
+    /// A row from as many cells as the schema has columns.
+    pub(super) fn row<'a>(&self, cells: &[Cell<'a>]) -> Row<'a> {
+        let mut row = Row::default();
+        for (property, candidates) in &self.properties {
+            let cell = candidates.iter().filter_map(|candidate| candidate.cell(cells)).find(|cell| cell.is_reported());
+            if let Some(cell) = cell {
+                row.set(*property, cell.clone());
+            }
+        }
+        row
+    }
+}
+
+impl Candidate {
+    fn cell<'c, 'a>(&self, cells: &'c [Cell<'a>]) -> Option<&'c Cell<'a>> {
+        cells.get(self.column).filter(|cell| !self.guess || names_a_session_type(cell))
+    }
+}
+
+/// A name, not a number: a column of numbers could count anything.
+fn names_a_session_type(cell: &Cell<'_>) -> bool {
+    let Cell::Text(text) = cell else { return false };
+    let text = text.trim();
+    text.parse::<f64>().is_err() && !matches!(SessionType::parse(text), SessionType::Other | SessionType::Unreported)
+}
+
+fn wanted(property: Property, column: &str) -> String {
+    format!("{} (configured as {column})", property.name())
+}
+
+/// The columns that may hold a property, best first.
+fn candidates(property: Property, configured: Option<&str>, schema: &[&str]) -> Vec<Candidate> {
+    let columns = |wanted: String, guess: bool| {
+        let same =
+            move |(column, name): (usize, &&str)| same_name(name, &wanted).then_some(Candidate { column, guess });
+        schema.iter().enumerate().filter_map(same)
+    };
+    if let Some(name) = configured {
+        return columns(name.to_owned(), false).collect();
+    }
+    let export_names = EXPORT_NAMES.iter().filter(|(which, _)| *which == property).map(|(_, name)| *name);
+    // The export's name first: `SessionId` can only be the session's, while `Id` could be a row's.
+    let mut found: Vec<_> =
+        export_names.chain([property.name()]).flat_map(|name| columns(name.to_owned(), false)).collect();
+    if found.is_empty() && ENUMERATED.contains(&property) {
+        found.extend(columns(format!("{}{LOCALIZED}", property.name()), false));
+    }
+    if property == Property::SessionType {
+        found.extend(columns(ATTRIBUTE.to_owned(), true));
+    }
+    found
+}
+
+/// Columns may carry leading underscores, and their case varies.
+fn same_name(column: &str, wanted: &str) -> bool {
+    column.trim_start_matches('_').eq_ignore_ascii_case(wanted.trim_start_matches('_'))
+}
+
+impl fmt::Display for MissingColumns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the report has no column for {}; it has {}: name the right ones under source.columns",
+            self.missing.join(", "),
+            self.present.join(", ")
+        )
+    }
+}
+
+impl std::error::Error for MissingColumns {}
