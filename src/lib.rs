@@ -57,6 +57,7 @@ pub mod ledger;
 pub mod logging;
 pub mod metrics;
 pub mod session;
+pub mod simulator;
 pub mod source;
 pub mod status;
 pub mod web;

@@ -1,0 +1,216 @@
+//! A stand-in for Microsoft Graph, for the demo and for tests: https on loopback, with the token
+//! endpoint, the sessions report, and the sessions as an OData collection, as the service documents
+//! them. It imports nothing of ours, so that what it serves and what we read are told apart.
+//!
+//! ```text
+//! generator ─► stream ─► snapshot ─► report, collection ─► faults ─► answer ─► server
+//! (chance by     (rows     (what one    (a page, encoded     (by        (headers,  (TLS, HTTP)
+//!  digest)      by time)   reading sees) when asked for)      scenario)   gzip)
+//! ```
+//!
+//! - [`Options`] and [`TenantOptions`] say what there is; [`Simulator::start`] serves it.
+//! - [`Tenant`] scripts sessions, switches [`Scenario`]s, and tells the [`Truth`] and what was asked.
+//! - A simulator in another process is steered by `GET /simulator/truth[?full=1]` and
+//!   `PUT /simulator/scenario/{tenant}/{name}[?requests=n]`.
+
+mod answer;
+mod authority;
+mod body;
+mod collection;
+mod control;
+mod draw;
+mod faults;
+mod generator;
+mod graph;
+mod journal;
+mod options;
+mod pages;
+mod population;
+mod properties;
+mod report;
+mod row;
+mod scenario;
+mod server;
+mod session;
+mod state;
+mod stream;
+mod token;
+mod truth;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use authority::Authority;
+pub use journal::Recorded;
+pub use options::{Clock, Options, TenantOptions};
+pub use pages::odata_pages;
+pub use scenario::{Scenario, UnknownScenario};
+pub use session::{Participant, Session};
+pub use truth::{Truth, TypeTruth};
+
+use state::{Shared, TenantState};
+
+/// A running simulator. It ends when it is dropped.
+pub struct Simulator {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    authority: Authority,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// One tenant of a running simulator.
+#[derive(Clone)]
+pub struct Tenant {
+    shared: Arc<Shared>,
+    state: Arc<TenantState>,
+}
+
+/// There is no tenant of this name.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the simulator has no tenant named {0:?}")]
+pub struct UnknownTenant(String);
+
+impl Simulator {
+    /// Starts serving on 127.0.0.1. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If two tenants share a name or an id, or the port is taken.
+    pub async fn start(options: Options) -> io::Result<Self> {
+        check_tenants(&options.tenants)?;
+        let authority = options.authority.clone().map_or_else(Authority::generate, Ok)?;
+        let tls = authority.server_config()?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
+        let address = listener.local_addr()?;
+        let started = draw::truncate((options.clock)(), session::NANOSECONDS_PER_TICK);
+        let shared = Arc::new(Shared::new(options, address.port(), started));
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        tasks.spawn(server::run(listener, tls, shared.clone(), stop.clone(), tasks.clone()));
+        Ok(Self { shared, address, authority, stop, tasks })
+    }
+
+    /// The origin of both Graph and the login host: `https://localhost:PORT`.
+    pub fn url(&self) -> String {
+        let [usual, ..] = self.shared.origins();
+        usual
+    }
+
+    /// The address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The certificate that clients must trust.
+    pub fn ca_pem(&self) -> &str {
+        self.authority.certificate_pem()
+    }
+
+    /// The authority, to be kept for the next start.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// A tenant.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn tenant(&self, name: &str) -> Result<Tenant, UnknownTenant> {
+        let state = self.shared.tenant(name).ok_or_else(|| UnknownTenant(name.into()))?;
+        Ok(Tenant { shared: self.shared.clone(), state })
+    }
+
+    /// The latest requests that belong to no tenant: unknown paths, refused tokens, unknown tenants.
+    pub fn stray_requests(&self) -> Vec<Recorded> {
+        self.shared.strays()
+    }
+
+    /// The latest requests that would have changed something, of every tenant and of none.
+    pub fn write_requests(&self) -> Vec<Recorded> {
+        let tenants = self.shared.tenants().iter().flat_map(|tenant| tenant.requests());
+        tenants.chain(self.stray_requests()).filter(|request| request.write).collect()
+    }
+
+    /// Closes all connections and waits until that is done.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Tenant {
+    /// What it was started with: ids and secret.
+    pub fn options(&self) -> &TenantOptions {
+        &self.state.options
+    }
+
+    /// The path of its collection that wants no token.
+    pub fn gateway_path(&self) -> String {
+        format!("/gateway/{}/{}", self.state.options.name, collection::SEGMENT)
+    }
+
+    /// Switches a scenario on until another is.
+    pub fn set_scenario(&self, scenario: Scenario) {
+        self.shared.switch(&self.state, scenario, None);
+    }
+
+    /// Switches a scenario on for the next requests that it applies to.
+    pub fn set_scenario_for(&self, scenario: Scenario, requests: u32) {
+        self.shared.switch(&self.state, scenario, Some(requests));
+    }
+
+    /// Adds a session to the report at once, in place of an earlier scripted one of the same id.
+    pub fn push(&self, session: Session) {
+        self.state.stream().push(session);
+    }
+
+    /// Replaces all scripted sessions by these, in this order and whatever they hold.
+    pub fn set_sessions(&self, sessions: Vec<Session>) {
+        self.state.stream().set_scripted(sessions);
+    }
+
+    /// The sessions that were shown as ended by then, at any time since the start, each once: of one
+    /// that changed later, as it was first shown. Time does not go back.
+    pub fn ended(&self, now: DateTime<Utc>) -> Vec<Arc<Session>> {
+        self.state.stream().ended(now)
+    }
+
+    /// The totals of [`Tenant::ended`].
+    pub fn truth(&self, now: DateTime<Utc>) -> Truth {
+        self.state.stream().truth(now)
+    }
+
+    /// Its latest requests, oldest first.
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.state.requests()
+    }
+}
+
+fn check_tenants(tenants: &[TenantOptions]) -> io::Result<()> {
+    let mut seen = HashSet::new();
+    for tenant in tenants {
+        for key in [&tenant.name, &tenant.tenant_id] {
+            if !seen.insert(key.to_lowercase()) {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("two tenants are called {key:?}")));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! The https server: connections in, answers out.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, USER_AGENT};
+use http::{HeaderName, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::answer::{Answer, CLIENT_REQUEST_ID, Call};
+use super::body::Script;
+use super::journal::Recorded;
+use super::state::Shared;
+use super::{control, graph, token};
+
+/// More connections wait: no test and no demo needs as many.
+const MAX_CONNECTIONS: usize = 256;
+/// No request of ours is larger.
+const MAX_REQUEST_BYTES: usize = 64 << 10;
+/// For the handshake, and for the next request of a connection.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Before the next try when no connection can be accepted: open files may be short.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts connections until it is told to stop.
+pub(super) async fn run(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    let acceptor = TlsAcceptor::from(tls);
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let accepted = async {
+            let permit = connections.clone().acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let Some((permit, accepted)) = stop.run_until_cancelled(accepted).await else { return };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let (acceptor, shared, stop) = (acceptor.clone(), shared.clone(), stop.clone());
+        tasks.spawn(async move {
+            let _permit = permit;
+            stop.run_until_cancelled(connection(stream, acceptor, shared)).await;
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>) {
+    let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await else { return };
+    let service = service_fn(move |request| {
+        let shared = shared.clone();
+        async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+    });
+    // An error here is a client that went away or a body that was cut on purpose.
+    let _ = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Script> {
+    let (parts, body) = request.into_parts();
+    let body = Limited::new(body, MAX_REQUEST_BYTES).collect().await.map(|body| body.to_bytes());
+    let call = Call {
+        method: parts.method,
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers: parts.headers,
+        body: body.as_ref().cloned().unwrap_or_else(|_| Bytes::new()),
+        now: shared.now(),
+        request_id: uuid::Uuid::new_v4().to_string(),
+    };
+    if call.path.starts_with(control::PREFIX) {
+        return control::serve(shared, &call).dress(&call);
+    }
+    let (tenant, answer) = if body.is_err() {
+        (None, Answer::error(&call, StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", "The body is too large."))
+    } else if let Some(segment) = token_endpoint(&call.path) {
+        token::serve(shared, segment, &call)
+    } else {
+        graph::serve(shared, &call)
+    };
+    shared.record(tenant.as_deref(), recorded(&call, &answer));
+    answer.dress(&call)
+}
+
+fn token_endpoint(path: &str) -> Option<&str> {
+    let segment = path.strip_prefix('/')?.strip_suffix("/oauth2/v2.0/token")?;
+    (!segment.contains('/')).then_some(segment)
+}
+
+fn recorded(call: &Call, answer: &Answer) -> Recorded {
+    let header = |name: HeaderName| call.header(name).map(str::to_owned);
+    let query = if call.query.is_empty() { String::new() } else { format!("?{}", call.query) };
+    Recorded {
+        at: call.now,
+        method: call.method.to_string(),
+        path: format!("{}{query}", call.path),
+        status: answer.status.as_u16(),
+        authorization: call.headers.contains_key(AUTHORIZATION),
+        client_request_id: header(CLIENT_REQUEST_ID),
+        prefer: header(HeaderName::from_static("prefer")),
+        accept_encoding: header(ACCEPT_ENCODING),
+        user_agent: header(USER_AGENT),
+        write: answer.write,
+    }
+}

@@ -1,0 +1,136 @@
+//! What the simulator's requests share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+
+use super::answer::Call;
+use super::journal::{Journal, Recorded};
+use super::options::{Options, TenantOptions};
+use super::scenario::{Scenario, Switch};
+use super::stream::Stream;
+use super::token::Tokens;
+
+/// What the simulator's requests share.
+pub(super) struct Shared {
+    /// What the simulator was started with.
+    pub options: Options,
+    tenants: Vec<Arc<TenantState>>,
+    port: u16,
+    tokens: Mutex<Tokens>,
+    strays: Mutex<Journal>,
+}
+
+/// One tenant.
+pub(super) struct TenantState {
+    /// What it was started with.
+    pub options: TenantOptions,
+    stream: Mutex<Stream>,
+    switch: Mutex<Switch>,
+    journal: Mutex<Journal>,
+    expired_serials: AtomicU64,
+}
+
+impl Shared {
+    /// The state at the start.
+    pub fn new(options: Options, port: u16, started: DateTime<Utc>) -> Self {
+        let tenant = |tenant: &TenantOptions| {
+            Arc::new(TenantState {
+                options: tenant.clone(),
+                stream: Mutex::new(Stream::new(&options, tenant, started)),
+                switch: Mutex::default(),
+                journal: Mutex::default(),
+                expired_serials: AtomicU64::new(0),
+            })
+        };
+        let tenants = options.tenants.iter().map(tenant).collect();
+        Self { tenants, options, port, tokens: Mutex::default(), strays: Mutex::default() }
+    }
+
+    /// The time.
+    pub fn now(&self) -> DateTime<Utc> {
+        (self.options.clock)()
+    }
+
+    /// The origins by which the simulator is reached, the usual one first.
+    pub fn origins(&self) -> [String; 3] {
+        ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("https://{host}:{}", self.port))
+    }
+
+    /// The origin that a request came to.
+    pub fn origin(&self, call: &Call) -> String {
+        let [usual, others @ ..] = self.origins();
+        let named = call.header(http::header::HOST).map(|host| format!("https://{host}"));
+        others.into_iter().find(|origin| named.as_ref() == Some(origin)).unwrap_or(usual)
+    }
+
+    /// Every tenant.
+    pub fn tenants(&self) -> &[Arc<TenantState>] {
+        &self.tenants
+    }
+
+    /// The tenant of this name.
+    pub fn tenant(&self, name: &str) -> Option<Arc<TenantState>> {
+        self.tenants.iter().find(|tenant| tenant.options.name == name).cloned()
+    }
+
+    /// The tenant that a path names by its id or its domain.
+    pub fn tenant_by_segment(&self, segment: &str) -> Option<Arc<TenantState>> {
+        let names = |tenant: &TenantOptions| {
+            segment.eq_ignore_ascii_case(&tenant.tenant_id)
+                || segment.eq_ignore_ascii_case(&format!("{}.example", tenant.name))
+        };
+        self.tenants.iter().find(|tenant| names(&tenant.options)).cloned()
+    }
+
+    /// The tokens.
+    pub fn tokens(&self) -> MutexGuard<'_, Tokens> {
+        lock(&self.tokens)
+    }
+
+    /// Switches a tenant's scenario.
+    pub fn switch(&self, tenant: &TenantState, scenario: Scenario, requests: Option<u32>) {
+        if scenario == Scenario::ExpiredToken {
+            tenant.expired_serials.store(self.tokens().issued(), Ordering::Relaxed);
+        }
+        *lock(&tenant.switch) = Switch::new(scenario, requests);
+    }
+
+    /// Keeps a request in the journal of its tenant, or among those of none.
+    pub fn record(&self, tenant: Option<&TenantState>, request: Recorded) {
+        lock(tenant.map_or(&self.strays, |tenant| &tenant.journal)).record(request);
+    }
+
+    /// The requests that no tenant could be told for.
+    pub fn strays(&self) -> Vec<Recorded> {
+        lock(&self.strays).requests()
+    }
+}
+
+impl TenantState {
+    /// Its report.
+    pub fn stream(&self) -> MutexGuard<'_, Stream> {
+        lock(&self.stream)
+    }
+
+    /// The scenario of a request, if it applies to such a one.
+    pub fn next_scenario(&self, applies: impl Fn(Scenario) -> bool) -> Scenario {
+        lock(&self.switch).next(applies)
+    }
+
+    /// Whether a token was issued before `expired-token` was switched on.
+    pub fn has_expired(&self, serial: u64) -> bool {
+        serial < self.expired_serials.load(Ordering::Relaxed)
+    }
+
+    /// Its requests, oldest first.
+    pub fn requests(&self) -> Vec<Recorded> {
+        lock(&self.journal).requests()
+    }
+}
+
+/// A panic while one of these locks is held fails the test it happens in; others go on.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

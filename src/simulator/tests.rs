@@ -1,0 +1,7 @@
+//! Tests of the whole simulator, over https with a client that knows nothing of it.
+
+mod client;
+mod faulty;
+mod reading;
+mod refusing;
+mod truthful;
