@@ -91,3 +91,41 @@ impl Body for Script {
         SizeHint::with_exact(length)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    fn poll(script: &mut Script) -> Poll<Option<Result<Bytes, io::ErrorKind>>> {
+        let frame = Pin::new(script).poll_frame(&mut Context::from_waker(Waker::noop()));
+        frame.map(|frame| frame.map(|frame| frame.map(|f| f.into_data().unwrap()).map_err(|error| error.kind())))
+    }
+
+    fn data(text: &'static str) -> Poll<Option<Result<Bytes, io::ErrorKind>>> {
+        Poll::Ready(Some(Ok(Bytes::from_static(text.as_bytes()))))
+    }
+
+    #[tokio::test]
+    async fn a_body_goes_through_its_steps() {
+        let text = Bytes::from_static(b"a");
+        let mut script =
+            Script::new([Step::Repeat(text.clone(), 2), Step::Cut, Step::Data(text), Step::Stall(Duration::MAX)]);
+        assert_eq!(script.size_hint().exact(), None);
+        assert_eq!([poll(&mut script), poll(&mut script)], [data("a"), data("a")]);
+        assert_eq!(poll(&mut script), Poll::Pending, "the server may flush");
+        assert_eq!(poll(&mut script), Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset))));
+        assert_eq!(poll(&mut script), data("a"));
+        assert_eq!([poll(&mut script), poll(&mut script)], [Poll::Pending, Poll::Pending], "it stalls");
+        assert!(!script.is_end_stream());
+    }
+
+    #[test]
+    fn a_plain_body_knows_its_length() {
+        let mut script = Script::from(b"abc".to_vec());
+        assert_eq!(script.size_hint().exact(), Some(3));
+        assert_eq!([poll(&mut script), poll(&mut script)], [data("abc"), Poll::Ready(None)]);
+        assert!(Script::from(Vec::new()).is_end_stream());
+    }
+}

@@ -70,7 +70,7 @@ async fn a_reader_that_reads_often_enough_sees_exactly_the_truth() {
     ended.iter().for_each(|session| twin.add(session));
     let truth = tenant.truth(clock.now());
     assert_eq!(truth, twin);
-    let unreported = reader.ended.values().filter(|name| !name.as_str().is_some_and(|name| !name.is_empty())).count();
+    let unreported = reader.ended.values().filter(|name| name.as_str().is_none_or(str::is_empty)).count();
     assert_eq!(truth.by_type["unreported"].sessions, unreported as u64);
     let starts = ended.iter().filter(|session| session.start.is_some()).count() as u64;
     assert_eq!(truth.by_type.values().map(|of_type| of_type.durations).sum::<u64>(), starts);
