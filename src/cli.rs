@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::web;
 pub use listen::ListenAddress;
 
 /// The port that stands for this exporter unless another is chosen.
@@ -15,8 +16,6 @@ pub const DEFAULT_PORT: u16 = 10112;
 /// How much faster than life sessions may happen: here, a look-back window of 30 days passes within
 /// a poll interval of 5 minutes, and beyond it polls would miss sessions.
 const MAX_SPEED: f64 = 10_000.0;
-/// The pages that the server has besides the telemetry path.
-const RESERVED_PATHS: &[&str] = &["/", "/-/healthy", "/-/ready", "/-/reload", "/config", "/status"];
 
 const VERSION: &str = concat!("version ", env!("CARGO_PKG_VERSION"));
 
@@ -189,9 +188,9 @@ impl Cli {
         &self.flags.telemetry_path
     }
 
-    /// `--web.max-requests`; `None` for no limit.
-    pub fn max_requests(&self) -> Option<usize> {
-        (self.flags.max_requests > 0).then_some(self.flags.max_requests)
+    /// `--web.max-requests`; 0 for no limit.
+    pub fn max_requests(&self) -> usize {
+        self.flags.max_requests
     }
 
     /// `--storage.path`. The demo keeps its sessions apart from real ones.
@@ -229,14 +228,8 @@ fn one_line(message: &str) -> String {
     format!("{}; try --help", line.strip_prefix("error: ").unwrap_or(&line))
 }
 
-fn telemetry_path(text: &str) -> Result<String, String> {
-    if !text.starts_with('/') || !text.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '?' | '#')) {
-        Err("start it with a slash, and use printable ASCII characters without ? and #".to_owned())
-    } else if RESERVED_PATHS.contains(&text) {
-        Err("another page has this path; choose another".to_owned())
-    } else {
-        Ok(text.to_owned())
-    }
+fn telemetry_path(text: &str) -> Result<String, web::InvalidTelemetryPath> {
+    web::check_telemetry_path(text).map(|()| text.to_owned())
 }
 
 fn speed(text: &str) -> Result<f64, String> {

@@ -1,11 +1,18 @@
 //! The commands, and how their failures end the process.
 
-pub mod healthcheck;
+mod demo;
+mod exporter;
+mod healthcheck;
+mod once;
+mod serve;
+mod signals;
+mod simulate;
 
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
 use crate::config::{self, Config};
+use crate::ledger::OpenError;
 use crate::logging;
 
 /// Why a command failed: one line, without secrets, and an exit code.
@@ -18,8 +25,8 @@ pub enum Failure {
     #[error(transparent)]
     Config(#[from] config::Error),
     /// A ledger that cannot be used.
-    #[error("{0}")]
-    Ledger(String),
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -34,6 +41,10 @@ impl Failure {
             Self::Other(_) => ExitCode::FAILURE,
         }
     }
+
+    fn other(error: impl std::fmt::Display) -> Self {
+        Self::Other(error.to_string())
+    }
 }
 
 /// Runs the command to its end.
@@ -42,20 +53,24 @@ impl Failure {
 /// The command's failure; it has not been logged.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     logging::init(cli.log_level(), cli.log_format());
-    match cli.command() {
-        Command::Healthcheck(flags) => healthcheck::run(flags, &cli.listen_addresses()),
-        Command::Serve | Command::Demo(_) | Command::Once | Command::Simulate(_) => {
-            configuration(cli)?;
-            Err(Failure::Other("this command is not part of this build".to_owned()))
-        }
+    if let Command::Healthcheck(flags) = cli.command() {
+        return healthcheck::run(flags, &cli.listen_addresses());
     }
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::other)?;
+    let result = match cli.command() {
+        Command::Serve => runtime.block_on(serve::run(cli)),
+        Command::Demo(flags) => runtime.block_on(demo::run(cli, flags)),
+        Command::Once => runtime.block_on(once::run(cli)),
+        Command::Simulate(flags) => runtime.block_on(simulate::run(flags)),
+        Command::Healthcheck(_) => Ok(()),
+    };
+    // What still blocks a thread, such as a name look-up, must not keep the process.
+    runtime.shutdown_background();
+    result
 }
 
 /// The configuration of `serve` and `once`.
-///
-/// # Errors
-/// The first problem.
-pub fn configuration(cli: &Cli) -> Result<Config, Failure> {
+fn configuration(cli: &Cli) -> Result<Config, Failure> {
     let config = match cli.config_file() {
         Some(path) => Config::load(path)?,
         None => Config::from_environment(|name| std::env::var(name).ok())?,

@@ -30,7 +30,7 @@
 //! | `poll` | the background loop | clock, session, status, config, source, ledger, metrics | |
 //! | `simulator` | a stand-in of Graph, for the demo and the tests | | rcgen |
 //! | `logging` | where log lines go | cli | tracing_subscriber |
-//! | `cli` | the command line | | clap |
+//! | `cli` | the command line | web | clap |
 //! | `commands` | one file per command: joins everything | clock, session, status, config, source, ledger, metrics, exposition, web, poll, simulator, logging, cli | |
 //!
 //! ## Invariants
@@ -56,6 +56,7 @@ pub mod exposition;
 pub mod ledger;
 pub mod logging;
 pub mod metrics;
+pub mod poll;
 pub mod session;
 pub mod simulator;
 pub mod source;

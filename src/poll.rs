@@ -26,7 +26,7 @@ use crate::clock;
 use crate::config;
 use crate::ledger::TenantSnapshot;
 use crate::ledger::writer::Writer;
-use crate::metrics::own::TenantMetrics;
+use crate::metrics::TenantMetrics;
 use crate::source::{Source, SourceError};
 use crate::status::{FailureReason, PollError, Status, TenantStatus};
 
@@ -67,7 +67,7 @@ impl TenantPoll {
         let source = Source::new(tenant, metrics.clone())?;
         let last_success = restored.and_then(|tenant| tenant.last_success);
         if let Some(at) = last_success {
-            metrics.restored(at);
+            metrics.last_success(at);
         }
         status.set(TenantStatus {
             tenant: tenant.name.clone(),
@@ -180,7 +180,7 @@ impl TenantPoll {
 
 /// Polls all tenants until told to stop; then abandons what is under way and returns.
 pub async fn run(tenants: Vec<Arc<TenantPoll>>, writer: Writer, status: Arc<Status>, stop: CancellationToken) {
-    let permits = Arc::new(Semaphore::new(MAX_CONCURRENT_POLLS));
+    let permits = permits();
     let count = tenants.len();
     let start = Instant::now();
     let mut loops = JoinSet::new();
@@ -203,6 +203,11 @@ pub async fn run(tenants: Vec<Arc<TenantPoll>>, writer: Writer, status: Arc<Stat
             }
         }
     }
+}
+
+/// One permit for each poll that may be under way at a time.
+pub fn permits() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(MAX_CONCURRENT_POLLS))
 }
 
 async fn poll_for_ever(

@@ -52,6 +52,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use authority::Authority;
+pub use collection::PATH as COLLECTION_PATH;
 pub use journal::Recorded;
 pub use options::{Clock, Options, TenantOptions};
 pub use pages::odata_pages;

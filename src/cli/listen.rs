@@ -1,14 +1,7 @@
 //! Addresses to listen on, as Go's exporters take them.
 
-use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::Ipv6Addr;
 use std::str::FromStr;
-
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
-
-/// Connections that wait for being accepted: what Go and most servers ask for on Linux.
-const BACKLOG: i32 = 4096;
 
 /// `:port`, `host:port` or `[::1]:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,30 +13,6 @@ pub struct ListenAddress {
 }
 
 impl ListenAddress {
-    /// Listens on the first of the host's addresses that can be had. Without a host, on all
-    /// interfaces by IPv6 and IPv4, or by IPv4 alone where the machine has no IPv6.
-    ///
-    /// # Errors
-    /// The system's, where no address can be had.
-    pub async fn bind(&self) -> io::Result<TcpListener> {
-        let Some(host) = &self.host else {
-            let all = |address: std::net::IpAddr| listen(SocketAddr::new(address, self.port));
-            return match all(Ipv6Addr::UNSPECIFIED.into()) {
-                // Only a machine without IPv6 is asked again: a port in use is in use.
-                Err(error) if error.kind() != io::ErrorKind::AddrInUse => all(Ipv4Addr::UNSPECIFIED.into()),
-                bound => bound,
-            };
-        };
-        let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-        for address in tokio::net::lookup_host((host.as_str(), self.port)).await? {
-            match listen(address) {
-                Ok(listener) => return Ok(listener),
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure)
-    }
-
     /// A host and port for reaching a server on this same machine that listens here.
     pub fn local_authority(&self) -> String {
         let host = match self.host.as_deref() {
@@ -53,22 +22,6 @@ impl ListenAddress {
         };
         Self { host: Some(host.to_owned()), port: self.port }.to_string()
     }
-}
-
-/// Systems differ in whether `[::]` takes IPv4 as well, so it is asked for.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() && address.ip().is_unspecified() {
-        socket.set_only_v6(false)?;
-    }
-    // A restart must not wait for the last connections of the stopped process to be forgotten.
-    // Elsewhere than on Unix the option would let two processes share the port.
-    #[cfg(unix)]
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
 }
 
 impl FromStr for ListenAddress {
@@ -102,8 +55,6 @@ impl std::fmt::Display for ListenAddress {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpStream;
-
     use super::*;
 
     #[test]
@@ -137,26 +88,6 @@ mod tests {
             ":",
         ] {
             assert!(text.parse::<ListenAddress>().is_err(), "{text}");
-        }
-    }
-
-    #[tokio::test]
-    async fn without_a_host_every_interface_is_served() {
-        let listener = ListenAddress { host: None, port: 0 }.bind().await.unwrap();
-        let address = listener.local_addr().unwrap();
-        TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await.unwrap();
-        if address.is_ipv6() {
-            TcpStream::connect((Ipv6Addr::LOCALHOST, address.port())).await.unwrap();
-        }
-    }
-
-    #[tokio::test]
-    async fn a_port_in_use_is_an_error() {
-        let first = ListenAddress { host: None, port: 0 }.bind().await.unwrap();
-        let port = first.local_addr().unwrap().port();
-        for host in [None, Some("localhost".to_owned())] {
-            let error = ListenAddress { host, port }.bind().await.unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         }
     }
 }

@@ -139,10 +139,15 @@ pub struct TenantMetrics {
 }
 
 impl TenantMetrics {
+    /// The last successful poll ended then, perhaps before a restart.
+    pub fn last_success(&self, ended: DateTime<Utc>) {
+        self.own.last_success.with_label_values(&[&*self.name]).set(unix_seconds(ended));
+    }
+
     /// A poll succeeded.
     pub fn poll_succeeded(&self, ended: DateTime<Utc>, took: Duration) {
         self.poll_ended(true, took);
-        self.own.last_success.with_label_values(&[&*self.name]).set(unix_seconds(ended));
+        self.last_success(ended);
     }
 
     /// A poll failed.

@@ -67,7 +67,8 @@ impl From<WriteError> for Failure {
 /// Reads everything that the source has, and has it counted batch by batch.
 pub(super) async fn run(tenant: Arc<TenantPoll>, writer: Writer) -> Result<Summary, Failure> {
     let mut reading = tenant.source.read();
-    let mut counting = Counting { tenant: &tenant, writer: &writer, summary: Summary::default(), pending: None, batches: 0 };
+    let mut counting =
+        Counting { tenant: &tenant, writer: &writer, summary: Summary::default(), pending: None, batches: 0 };
     let result = loop {
         match reading.next_page().await {
             Ok(Some(page)) => {

@@ -8,7 +8,7 @@ use super::stream::Snapshot;
 use super::wire::{Absence, Field, View, Zone, hash, string};
 
 /// A gateway's path that wants a bearer token.
-pub(super) const PATH: &str = "/beta/deviceManagement/remoteAssistanceSessions";
+pub const PATH: &str = "/beta/deviceManagement/remoteAssistanceSessions";
 /// The end of a gateway's path that wants none: `/gateway/{tenant}/remoteAssistanceSessions`.
 pub(super) const SEGMENT: &str = "remoteAssistanceSessions";
 /// The most rows that an answer holds, whatever is asked for.

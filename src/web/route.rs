@@ -92,9 +92,8 @@ impl Routes {
 
 /// Why a telemetry path cannot be one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("--web.telemetry-path {path}: {why}: choose another, such as /metrics")]
+#[error("it {why}; choose another, such as /metrics")]
 pub struct InvalidTelemetryPath {
-    path: String,
     why: &'static str,
 }
 
@@ -113,7 +112,7 @@ pub fn check_telemetry_path(path: &str) -> Result<(), InvalidTelemetryPath> {
     } else {
         return Ok(());
     };
-    Err(InvalidTelemetryPath { path: path.to_owned(), why })
+    Err(InvalidTelemetryPath { why })
 }
 
 /// Answers one request. Its body is dropped unread, upon which hyper closes the connection after

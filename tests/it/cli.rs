@@ -73,11 +73,11 @@ fn wrong_usage_is_one_line_and_exits_64() {
         ),
         (
             &["--web.telemetry-path", "metrics"],
-            "invalid value 'metrics' for '--web.telemetry-path <PATH>': start it with a slash, and use printable ASCII characters without ? and #",
+            "invalid value 'metrics' for '--web.telemetry-path <PATH>': it does not begin with a slash; choose another, such as /metrics",
         ),
         (
             &["--web.telemetry-path", "/status"],
-            "invalid value '/status' for '--web.telemetry-path <PATH>': another page has this path; choose another",
+            "invalid value '/status' for '--web.telemetry-path <PATH>': it is another page's; choose another, such as /metrics",
         ),
         (&["--web.max-requests", "-1"], "unexpected argument '-1' found"),
         (&["--config.file"], "a value is required for '--config.file <FILE>' but none was supplied"),
@@ -125,7 +125,7 @@ fn flags_stand_before_or_after_the_command() {
 fn what_is_not_given_has_its_default() {
     let cli = read(&[]).unwrap();
     assert!(matches!(cli.command(), cli::Command::Serve));
-    assert_eq!((cli.telemetry_path(), cli.max_requests()), ("/metrics", Some(40)));
+    assert_eq!((cli.telemetry_path(), cli.max_requests()), ("/metrics", 40));
     assert_eq!((cli.log_level(), cli.log_format()), (LogLevel::Info, LogFormat::Logfmt));
     assert_eq!((cli.storage_path(), cli.config_file()), (PathBuf::from("data"), None));
     assert_eq!(cli.listen_addresses().iter().map(ToString::to_string).collect::<Vec<_>>(), [":10112"]);

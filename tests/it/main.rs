@@ -5,6 +5,6 @@
 
 mod cli;
 mod config;
-mod tidy;
 mod exposition;
+mod tidy;
 mod web;

@@ -1,0 +1,105 @@
+//! Puts an exporter together: ledger, metrics, sources. `serve`, `demo` and `once` run it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+use tokio::task::JoinHandle;
+use tracing::error;
+
+use super::Failure;
+use crate::clock;
+use crate::config::Config;
+use crate::exposition::{Exposition, HttpMetrics};
+use crate::ledger::writer::{self, Writer};
+use crate::ledger::{Ledger, Settings};
+use crate::metrics::{Build, BusinessCollector, Own, register_process};
+use crate::poll::TenantPoll;
+use crate::status::Status;
+
+/// The ledger's name where health names it.
+const LOOP: &str = "ledger";
+/// After how long without a word the ledger's writer is taken for dead. A commit to a slow disk
+/// takes seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long closing the ledger may take at the end.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// Everything that runs, before it runs.
+pub(super) struct Exporter {
+    pub(super) exposition: Exposition,
+    pub(super) http: HttpMetrics,
+    pub(super) status: Arc<Status>,
+    pub(super) tenants: Vec<Arc<TenantPoll>>,
+    pub(super) writer: Writer,
+    pub(super) ledger: Closing,
+}
+
+/// The ledger's task; it closes the file when the last writer is dropped.
+pub(super) struct Closing(JoinHandle<()>);
+
+struct LedgerObserver {
+    own: Own,
+    status: Arc<Status>,
+}
+
+impl writer::Observer for LedgerObserver {
+    fn commit(&self, duration: Duration, durable: bool) {
+        if durable {
+            self.own.committed(duration);
+        } else {
+            self.own.commit_failed();
+        }
+    }
+
+    fn alive(&self) {
+        self.status.beat(LOOP, PATIENCE);
+    }
+}
+
+impl Exporter {
+    /// Opens the ledger and prepares every tenant. Sends nothing yet.
+    pub(super) fn open(config: &Config, storage: &Path) -> Result<Self, Failure> {
+        let now = clock::now();
+        let ledger = Ledger::open(storage, Settings::new(config), now)?;
+        let restored = ledger.snapshot();
+        let registry = Registry::new();
+        let own = Own::register(&registry, &BUILD).map_err(Failure::other)?;
+        let http = HttpMetrics::register(&registry).map_err(Failure::other)?;
+        register_process(&registry).map_err(Failure::other)?;
+        own.config_loaded(config.hash, now);
+        let status = Arc::new(Status::default());
+        let observer = LedgerObserver { own: own.clone(), status: status.clone() };
+        let (writer, published, task) = Writer::start(ledger, Arc::new(observer));
+        let business = BusinessCollector::new(published).map_err(Failure::other)?;
+        registry.register(Box::new(business)).map_err(Failure::other)?;
+        let tenants = config
+            .tenants
+            .iter()
+            .map(|tenant| {
+                let metrics = own.tenant(&tenant.name, tenant.poll_interval);
+                let restored = restored.tenants.iter().find(|restored| restored.name == tenant.name);
+                TenantPoll::new(tenant, restored, metrics, status.clone()).map(Arc::new)
+            })
+            .collect::<Result<_, _>>()
+            .map_err(|error| Failure::Usage(error.to_string()))?;
+        Ok(Self { exposition: Exposition::new(registry), http, status, tenants, writer, ledger: Closing(task) })
+    }
+}
+
+impl Closing {
+    /// Waits until the ledger is closed. All writers must have been dropped.
+    pub(super) async fn closed(self) {
+        if tokio::time::timeout(CLOSE, self.0).await.is_err() {
+            error!("The ledger did not close in time; what was shown is on disk all the same");
+        }
+    }
+}
+
+/// What made this program.
+pub(super) const BUILD: Build = Build {
+    version: env!("CARGO_PKG_VERSION"),
+    revision: env!("EXPORTER_REVISION"),
+    rust_version: env!("EXPORTER_RUST_VERSION"),
+};
