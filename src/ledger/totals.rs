@@ -18,22 +18,10 @@ use crate::session::{EnrollmentState, Label, Os, RejectReason, Role, SessionType
 /// Ticks of 100 ns in a second.
 pub const TICKS_PER_SECOND: u64 = 10_000_000;
 
-/// Upper bounds of `report_delay_seconds`: from a poll interval to the service's 30 days.
-pub const DELAY_BOUNDS: &[f64] = &[
-    60.0,
-    300.0,
-    900.0,
-    1800.0,
-    3600.0,
-    7200.0,
-    14400.0,
-    28800.0,
-    43200.0,
-    86400.0,
-    172_800.0,
-    604_800.0,
-    2_592_000.0,
-];
+/// Upper bounds of `report_delay_seconds`: from a poll interval to a week. Below a million, where
+/// both formats write a bound alike.
+pub const DELAY_BOUNDS: &[f64] =
+    &[60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 43200.0, 86400.0, 172_800.0, 604_800.0];
 
 label! {
     /// What became of a report that was read. Exactly one of these; rejects are told by reason.

@@ -129,7 +129,7 @@ catalogue! {
         UP = Gauge "up" [TENANT]
             "Whether the last poll of the tenant succeeded. Absent until its first poll has ended.";
         LAST_POLL_SUCCESS = Gauge "last_poll_success_timestamp_seconds" [TENANT]
-            "End of the last successful poll since the start of the exporter, in Unix time.";
+            "End of the last successful poll, before a restart of the exporter or after it, in Unix time.";
         LAST_POLL_DURATION = Gauge "last_poll_duration_seconds" [TENANT]
             "Duration of the last poll, successful or not.";
         POLL_INTERVAL = Gauge "poll_interval_seconds" [TENANT]

@@ -212,7 +212,7 @@ mod tests {
     fn tenant(name: &str, change: impl FnOnce(&mut Totals)) -> TenantSnapshot {
         let mut totals = Totals::zero(Utc.timestamp_opt(1_770_000_000, 0).unwrap(), DURATION_BOUNDS);
         change(&mut totals);
-        TenantSnapshot { name: name.into(), totals: totals.into() }
+        TenantSnapshot { name: name.into(), totals: totals.into(), last_success: None }
     }
 
     fn lines(tenants: Vec<TenantSnapshot>) -> Vec<String> {

@@ -83,7 +83,10 @@ impl Acceptor {
                         debug!(%error, "A connection ended before it began")
                     }
                     Err(error) => {
-                        warn!(%error, "Cannot accept connections; trying again");
+                        // Once for each time of need, not for each try.
+                        if pause == *ACCEPT_PAUSE.start() {
+                            warn!(%error, "Cannot accept connections and keeps trying");
+                        }
                         time::sleep(pause).await;
                         pause = (2 * pause).min(*ACCEPT_PAUSE.end());
                     }
@@ -91,7 +94,7 @@ impl Acceptor {
             }
         };
         tokio::select! {
-            () = self.stop.cancelled() => info!(address = ?listener.local_addr().ok(), "Listening no more"),
+            () = self.stop.cancelled() => info!("Listening no more"),
             () = accept => {}
         }
     }

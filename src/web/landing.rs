@@ -66,7 +66,7 @@ fn table(tenants: &[TenantStatus], now: DateTime<Utc>) -> Markup {
                     th scope="col" { "Last success" }
                     th scope="col" .number { "Sessions counted" }
                     th scope="col" .number { "In progress" }
-                    th scope="col" { "Newest session end" }
+                    th scope="col" { "Last session" }
                     th scope="col" { "Remarks" }
                 }
             }
@@ -92,7 +92,7 @@ fn row(tenant: &TenantStatus, now: DateTime<Utc>) -> Markup {
             td .number data-label="In progress" {
                 @match tenant.sessions_in_progress { Some(sessions) => (sessions), None => "unknown" }
             }
-            td data-label="Newest session end" { (moment(tenant.last_session_end, now)) }
+            td data-label="Last session" { (moment(tenant.last_session_end, now)) }
             td .note data-label="Remarks" { (remarks(tenant)) }
         }
     }

@@ -129,7 +129,7 @@ fn what_is_not_given_has_its_default() {
     assert_eq!((cli.log_level(), cli.log_format()), (LogLevel::Info, LogFormat::Logfmt));
     assert_eq!((cli.storage_path(), cli.config_file()), (PathBuf::from("data"), None));
     assert_eq!(cli.listen_addresses().iter().map(ToString::to_string).collect::<Vec<_>>(), [":10112"]);
-    assert_eq!(read(&["--web.max-requests", "0"]).unwrap().max_requests(), None);
+    assert_eq!(read(&["--web.max-requests", "0"]).unwrap().max_requests(), 0);
 }
 
 /// The demo shows itself to this machine only, and never mixes its sessions with real ones.

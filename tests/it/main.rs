@@ -1,10 +1,11 @@
 //! Integration tests: one binary, one topic per file. They see what a user sees: files, the command
-//! line, and the library's public items.
+//! line, sockets, and the library's public items.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod cli;
 mod config;
 mod exposition;
+mod support;
 mod tidy;
 mod web;
