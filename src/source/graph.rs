@@ -9,6 +9,8 @@ mod client;
 mod entra;
 mod errors;
 mod retry;
+#[cfg(test)]
+mod tests;
 mod token_wire;
 mod transport;
 mod url;

@@ -1,6 +1,9 @@
 //! One reading of a source from its first page to its last, trusting nothing that the service says
 //! about where and when it ends.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -175,3 +175,167 @@ impl<'de> Visitor<'de> for CellsSeed<'_, 'de> {
         Err(A::Error::custom("an object where a row's array of cells was expected"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::session::{Property, SessionType};
+
+    fn decoded(json: &Value) -> ReportPage {
+        decode(json.to_string().as_bytes(), &Columns::default()).unwrap()
+    }
+
+    fn schema(columns: &[&str]) -> Value {
+        columns.iter().map(|name| json!({"Column": name, "PropertyType": "String"})).collect()
+    }
+
+    fn report(columns: &[&str], values: Value) -> Value {
+        json!({"TotalRowCount": 9, "Schema": schema(columns), "Values": values, "SessionId": "snapshot-1"})
+    }
+
+    const COLUMNS: [&str; 4] = ["SessionId", "Sessionstart", "Sessionend", "SharerDeviceOS"];
+
+    fn row(id: &str) -> Value {
+        json!([id, "2026-03-19T12:00:00", "2026-03-19T12:10:00", "Windows 11"])
+    }
+
+    #[test]
+    fn cells_are_mapped_by_the_schema_in_any_order() {
+        let there = decoded(&report(&COLUMNS, json!([row("a"), row("b")])));
+        let back = decoded(&report(
+            &["SharerDeviceOS", "_sessionEND", "Sessionstart", "Unheard", "SESSIONID"],
+            json!([
+                ["Windows 11", "2026-03-19T12:10:00", "2026-03-19T12:00:00", 7, "a"],
+                ["Windows 11", "2026-03-19T12:10:00", "2026-03-19T12:00:00", null, "b"]
+            ]),
+        ));
+        assert_eq!(there.page.reports, back.page.reports);
+        assert_eq!(&*there.page.reports[1].id, "b");
+        assert_eq!(there.page.reports[0].sharer.os.as_deref(), Some("Windows 11"));
+        assert_eq!((there.page.reports[0].end.unwrap() - there.page.reports[0].start.unwrap()).num_minutes(), 10);
+        assert_eq!((there.total, there.session_id.as_deref()), (Some(9), Some("snapshot-1")));
+    }
+
+    #[test]
+    fn members_may_come_in_any_order_and_be_unknown() {
+        let (schema, values) = (schema(&COLUMNS), json!([row("a")]));
+        let body = format!(
+            r#"{{"LastUpdatedTime":{{"x":[]}},"Values":{values},"SessionId":null,"Schema":{schema},"TotalRowCount":"1"}}"#
+        );
+        let page = decode(body.as_bytes(), &Columns::default()).unwrap();
+        assert_eq!((page.page.reports.len(), page.total, page.session_id), (1, Some(1), None));
+    }
+
+    #[test]
+    fn broken_rows_become_rejects_and_the_others_go_on() {
+        let mut long = row("b");
+        long.as_array_mut().unwrap().extend([json!(1), json!({})]);
+        let page = decoded(&report(
+            &COLUMNS,
+            json!([row("a"), long, ["c"], [], {"SessionId": "d"}, "e", null, row("--"), row("f")]),
+        ));
+        assert_eq!(page.page.reports.len(), 2);
+        let details: Vec<_> = page.page.rejects.iter().map(ToString::to_string).collect();
+        assert_eq!(details[0], "broken_row: the row has 6 cells where the schema has 4 columns");
+        assert_eq!(details[1], "broken_row: the row has 1 cells where the schema has 4 columns");
+        assert!(details[2..6].iter().all(|detail| detail.starts_with("broken_row")), "{details:?}");
+        assert_eq!(details[6], "missing_id: id is missing");
+        assert_eq!(page.page.rows(), 9);
+    }
+
+    #[test]
+    fn a_value_that_no_reader_accepts_costs_its_row_only() {
+        let body =
+            report(&COLUMNS, json!([row("a"), row("MARK"), row("c")])).to_string().replace("\"MARK\"", r#""\udead""#);
+        let page = decode(body.as_bytes(), &Columns::default()).unwrap();
+        assert_eq!((page.page.reports.len(), page.page.rejects.len()), (2, 1));
+    }
+
+    #[test]
+    fn an_empty_report_needs_no_schema() {
+        for body in
+            [json!({"TotalRowCount": 0, "Values": []}), json!({"Schema": [], "Values": null}), json!({"Values": []})]
+        {
+            assert_eq!(decoded(&body).page.rows(), 0);
+        }
+        let body = br#"{"Values": [ ] }"#;
+        assert_eq!(decode(body, &Columns::default()).unwrap().page.rows(), 0);
+    }
+
+    #[test]
+    fn a_report_without_the_columns_that_count_is_an_error_even_when_empty() {
+        for values in [json!([]), json!([["x", "y"]])] {
+            let body = report(&["Attribute", "SessionId"], values).to_string();
+            let message = decode(body.as_bytes(), &Columns::default()).unwrap_err().to_string();
+            assert_eq!(
+                message,
+                "the report has no column for startDateTime, endDateTime; it has Attribute, SessionId: \
+                 name the right ones under source.columns"
+            );
+        }
+        let rows_without_schema = json!({"Values": [["x"]]}).to_string();
+        assert!(matches!(decode(rows_without_schema.as_bytes(), &Columns::default()), Err(DecodeError::Columns(_))));
+    }
+
+    #[test]
+    fn a_body_that_is_no_report_fails_as_a_whole() {
+        let whole = report(&COLUMNS, json!([row("a")])).to_string();
+        for cut in 0..whole.len() {
+            let Err(DecodeError::Json(error)) = decode(&whole.as_bytes()[..cut], &Columns::default()) else {
+                panic!("{cut} bytes were a report")
+            };
+            assert!(error.is_eof());
+        }
+        for body in [
+            json!({"value": "eyJTY2hlbWEiOltdfQ=="}),
+            json!([]),
+            json!({"Schema": 5, "Values": []}),
+            json!({"Schema": schema(&COLUMNS), "Values": "x"}),
+        ] {
+            assert!(
+                matches!(decode(body.to_string().as_bytes(), &Columns::default()), Err(DecodeError::Json(_))),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_property_has_a_column_of_its_name() {
+        let names: Vec<_> = Property::ALL.iter().map(|property| property.name()).collect();
+        let cells: Vec<Value> = names
+            .iter()
+            .map(|name| match *name {
+                name if name.ends_with("DateTime") => json!("2026-03-19T12:00:00"),
+                "remoteAssistanceSessionType" => json!(2),
+                name if name.ends_with("State") => json!("3"),
+                name => json!(name),
+            })
+            .collect();
+        let page = decoded(&report(&names, json!([cells])));
+        let report = format!("{:?}", page.page.reports[0]);
+        assert_eq!(page.page.reports[0].session_type, SessionType::Elevation);
+        assert!(!report.contains("None") && !report.contains("Unreported"), "{report}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), values in any::<String>()) {
+            let _ = decode(&bytes, &Columns::default());
+            let body = format!(r#"{{"Schema":{},"Values":{values}}}"#, schema(&COLUMNS));
+            let _ = decode(body.as_bytes(), &Columns::default());
+        }
+
+        #[test]
+        fn any_order_of_columns_reads_the_same(order in Just(vec![0, 1, 2, 3]).prop_shuffle(), ids in prop::collection::vec("[a-z0-9-]{1,40}", 0..9)) {
+            let names: Vec<_> = order.iter().map(|place| COLUMNS[*place]).collect();
+            let shuffled = |id: &String| Value::from_iter(order.iter().map(|place| row(id)[*place].clone()));
+            let page = decoded(&report(&names, ids.iter().map(shuffled).collect()));
+            let straight = decoded(&report(&COLUMNS, ids.iter().map(|id| row(id)).collect()));
+            prop_assert_eq!(page.page.rows(), ids.len());
+            prop_assert_eq!(page.page.reports, straight.page.reports);
+        }
+    }
+}

@@ -91,7 +91,7 @@ fn said(answer: &Answer) -> Option<String> {
     let message = error.get("message").or_else(|| body.get("error_description")).and_then(Value::as_str);
     let message = one_line(&unwrapped(message.unwrap_or_default()));
     let text = [one_line(code), message].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
-    (!text.is_empty()).then_some(text)
+    Some(text.trim_end_matches('.').to_owned()).filter(|text| !text.is_empty())
 }
 
 /// Intune puts a JSON document into the message; what people can read is its own message.
@@ -124,5 +124,123 @@ pub(super) fn one_line(text: &str) -> String {
     match line.char_indices().nth(MAX_QUOTED_CHARS) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{HeaderMap, Method};
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(status: u16, headers: &[(&'static str, &str)], body: &str) -> Failure {
+        let headers = headers.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap()));
+        let answer = Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: HeaderMap::from_iter(headers),
+            body: body.to_owned().into(),
+        };
+        let url = Url::parse("https://graph.example/beta/x?$skiptoken=hidden").unwrap();
+        failure(&answer, &Method::POST, &url, Endpoint::SessionsReport)
+    }
+
+    fn message(status: u16, body: &str) -> String {
+        of(status, &[], body).error.message
+    }
+
+    #[test]
+    fn statuses_tell_the_reason_and_whether_to_try_again() {
+        let again = |fresh| Retry::After { asked: Some(Duration::from_secs(3)), fresh };
+        for (status, reason, retry) in [
+            (401, FailureReason::Unauthorized, Retry::Never),
+            (403, FailureReason::Forbidden, Retry::Never),
+            (404, FailureReason::NotFound, Retry::Never),
+            (400, FailureReason::BadRequest, Retry::Never),
+            (410, FailureReason::BadRequest, Retry::Never),
+            (429, FailureReason::Throttled, again(false)),
+            (500, FailureReason::ServerError, again(false)),
+            (502, FailureReason::ServerError, again(false)),
+            (503, FailureReason::ServerError, again(true)),
+            (504, FailureReason::ServerError, again(true)),
+            (501, FailureReason::ServerError, Retry::Never),
+            (302, FailureReason::InvalidResponse, Retry::Never),
+        ] {
+            let failure = of(status, &[("retry-after", "3")], "");
+            assert_eq!((failure.error.reason, failure.retry), (reason, retry), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_permissions_and_the_request() {
+        let body =
+            json!({"error": {"code": "Forbidden", "message": "Application is not authorized.", "innerError": {}}});
+        insta::assert_snapshot!(
+            of(403, &[("request-id", "4f5e")], &body.to_string()).error.message,
+            @"POST https://graph.example/beta/x answered 403 Forbidden: Forbidden: Application is not authorized (request-id 4f5e); grant the application one of the Microsoft Graph application permissions DeviceManagementServiceConfig.Read.All or DeviceManagementConfiguration.Read.All and give admin consent (a new permission takes effect with the next token)"
+        );
+    }
+
+    #[test]
+    fn every_shape_of_error_is_quoted_in_one_line() {
+        for (body, said) in [
+            (json!({"error": {"code": "BadRequest", "message": "No."}}), "400 Bad Request: BadRequest: No;"),
+            (json!({"error": {"code": "", "message": "No."}}), "400 Bad Request: No;"),
+            (json!({"error": {"code": "X"}}), "400 Bad Request: X;"),
+            (json!({"error": {"message": "a\r\n\tb\u{1b}[31mc\u{7}"}}), "400 Bad Request: a b [31mc;"),
+            (json!({"error": "invalid_token", "error_description": "No."}), "400 Bad Request: invalid_token: No;"),
+            (
+                json!({"error": {"code": "X", "message": json!({"Message": "Inner.", "Activity": 1}).to_string()}}),
+                "X: Inner;",
+            ),
+            (
+                json!({"error": {"code": "X", "message": json!({"error": {"message": "Inner."}}).to_string()}}),
+                "X: Inner;",
+            ),
+            (json!({"error": {"code": "X", "message": "{not json"}}), "X: {not json;"),
+            (json!({"error": {"code": 5, "message": 7}}), "400 Bad Request;"),
+            (json!([]), "400 Bad Request;"),
+        ] {
+            let message = message(400, &body.to_string());
+            assert!(message.contains(said), "{message}");
+            assert!(!message.contains("hidden"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let body = json!({"error": {"code": "", "message": "é".repeat(5000)}}).to_string();
+        let message = message(400, &body);
+        assert!(message.contains(&format!("{}…", "é".repeat(MAX_QUOTED_CHARS))), "{message}");
+    }
+
+    #[test]
+    fn a_web_page_is_told_as_one_and_never_quoted() {
+        let message = message(502, "\r\n <!DOCTYPE html><html>secret</html>");
+        assert!(
+            message.contains("answered 502 Bad Gateway: the answer is HTML (a proxy or gateway page?);"),
+            "{message}"
+        );
+        assert!(!message.contains("secret"));
+    }
+
+    #[test]
+    fn a_redirect_names_the_host_it_leads_to_and_no_more() {
+        let failure = of(302, &[("location", "https://login.example/sign?in=1")], "");
+        assert!(failure.error.message.contains("redirects to https://login.example are not followed"), "{failure:?}");
+        assert!(of(307, &[("location", "/x")], "").error.message.contains("redirects are not followed"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_the_service_says_is_one_line_of_bounded_length(body in proptest::prelude::any::<String>(), status in 300u16..600) {
+            for body in [&body, &json!({"error": {"code": &body, "message": &body}}).to_string()] {
+                let message = message(status, body);
+                proptest::prop_assert!(!message.chars().any(char::is_control), "{message:?}");
+                proptest::prop_assert!(message.chars().count() < 2 * MAX_QUOTED_CHARS + 600, "{message}");
+            }
+        }
     }
 }

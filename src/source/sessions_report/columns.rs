@@ -88,7 +88,9 @@ impl Columns {
         if missing.is_empty() {
             return Ok(mapping);
         }
-        let present = schema.iter().take(MAX_LISTED).map(|name| name.chars().take(MAX_NAME_CHARS).collect()).collect();
+        // The names are the service's: whatever they hold, the error stays one line of bounded length.
+        let shown = |name: &&str| name.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();
+        let present = schema.iter().take(MAX_LISTED).map(shown).collect();
         Err(MissingColumns { missing, present })
     }
 }
@@ -154,13 +156,112 @@ fn same_name(column: &str, wanted: &str) -> bool {
 
 impl fmt::Display for MissingColumns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the report has no column for {}; it has {}: name the right ones under source.columns",
-            self.missing.join(", "),
-            self.present.join(", ")
-        )
+        let present = if self.present.is_empty() { "none".to_owned() } else { self.present.join(", ") };
+        let missing = self.missing.join(", ");
+        write!(f, "the report has no column for {missing}; it has {present}: name the right ones under source.columns")
     }
 }
 
 impl std::error::Error for MissingColumns {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: [&str; 3] = ["SessionId", "Sessionstart", "Sessionend"];
+
+    /// One property of a row with the base columns and some more.
+    fn read<'a>(columns: &Columns, property: Property, more: &[(&str, Cell<'a>)]) -> Cell<'a> {
+        let schema: Vec<_> = BASE.into_iter().chain(more.iter().map(|(name, _)| *name)).collect();
+        let cells: Vec<_> =
+            BASE.into_iter().map(|_| "base".into()).chain(more.iter().map(|(_, cell)| cell.clone())).collect();
+        columns.resolve(&schema).unwrap().row(&cells).get(property).clone()
+    }
+
+    #[test]
+    fn the_documented_columns_of_the_export_are_known() {
+        let columns = Columns::default();
+        for (name, property) in [
+            ("HelperDeviceAadId", Property::HelperDeviceAadId),
+            ("HelperDeviceName", Property::HelperDeviceName),
+            ("HelperEmail", Property::HelperEmail),
+            ("HelperFirstName", Property::HelperFirstName),
+            ("HelperLastName", Property::HelperLastName),
+            ("SharerDeviceAadId", Property::SharerDeviceAadId),
+            ("SharerDeviceName", Property::SharerDeviceName),
+            ("SharerDeviceOS", Property::SharerOs),
+            ("SharerDeviceSerialNumber", Property::SharerDeviceSerialNumber),
+            ("SharerEmail", Property::SharerEmail),
+            ("SharerFirstName", Property::SharerFirstName),
+            ("__sharerlastname", Property::SharerLastName),
+        ] {
+            assert_eq!(read(&columns, property, &[(name, "x".into())]), "x".into(), "{name}");
+        }
+        assert_eq!(read(&columns, Property::Id, &[("Id", "7".into())]), "base".into());
+    }
+
+    #[test]
+    fn the_text_beside_an_enum_is_used_only_without_the_enum() {
+        let columns = Columns::default();
+        let (number, text) =
+            (("HelperEnrollmentState", Cell::Integer(1)), ("HelperEnrollmentState_loc", "Failed".into()));
+        let state = Property::HelperEnrollmentState;
+        assert_eq!(read(&columns, state, &[text.clone(), number.clone()]), Cell::Integer(1));
+        assert_eq!(read(&columns, state, &[number, text.clone()]), Cell::Integer(1));
+        assert_eq!(read(&columns, state, &[text]), "Failed".into());
+        let localized_dates = ["SessionId", "Sessionstart_loc", "Sessionend_loc", "startDateTime_loc"];
+        assert!(columns.resolve(&localized_dates).is_err());
+    }
+
+    #[test]
+    fn attribute_is_the_session_type_only_where_it_names_one() {
+        let columns = Columns::default();
+        let attribute = |cell: Cell<'static>| read(&columns, Property::SessionType, &[("Attribute", cell)]);
+        assert_eq!(attribute("Full control".into()), "Full control".into());
+        for other in
+            ["1".into(), "5".into(), "Compliant".into(), "--".into(), Cell::Integer(1), Cell::Absent, Cell::Unusable]
+        {
+            assert_eq!(attribute(other), Cell::Absent);
+        }
+        let both = |better: Cell<'static>| {
+            let more = [("Attribute", "elevation".into()), ("RemoteAssistanceSessionType", better)];
+            read(&columns, Property::SessionType, &more)
+        };
+        assert_eq!(both(Cell::Integer(0)), Cell::Integer(0));
+        assert_eq!(both("holographic".into()), "holographic".into());
+        assert_eq!(both("".into()), "elevation".into());
+    }
+
+    #[test]
+    fn a_configured_column_replaces_the_defaults_and_leaves_other_properties_alone() {
+        let columns = Columns::new(vec![
+            (Property::DeviceId, "sharerDeviceAadId".to_owned()),
+            (Property::SharerOs, "Platform".to_owned()),
+        ]);
+        let more =
+            [("SharerDeviceAadId", "d".into()), ("SharerDeviceOS", "Windows".into()), ("_platform", "macOS".into())];
+        assert_eq!(read(&columns, Property::DeviceId, &more), "d".into());
+        assert_eq!(read(&columns, Property::SharerDeviceAadId, &more), "d".into());
+        assert_eq!(read(&columns, Property::SharerOs, &more), "macOS".into());
+    }
+
+    #[test]
+    fn a_configured_column_that_is_not_there_is_told() {
+        let columns = Columns::new(vec![(Property::SharerOs, "Platform".to_owned())]);
+        assert_eq!(columns.resolve(&BASE).unwrap().unmatched, ["sharerOs (configured as Platform)"]);
+        let columns = Columns::new(vec![(Property::Id, "Key".to_owned())]);
+        assert_eq!(
+            columns.resolve(&BASE).unwrap_err().to_string(),
+            "the report has no column for id (configured as Key); it has SessionId, Sessionstart, Sessionend: \
+             name the right ones under source.columns"
+        );
+        assert!(Columns::default().resolve(&[]).unwrap_err().to_string().contains("it has none: "));
+    }
+
+    #[test]
+    fn an_error_lists_a_bounded_part_of_the_schema() {
+        let name = "x\n".repeat(1000);
+        let message = Columns::default().resolve(&vec![name.as_str(); 1000]).unwrap_err().to_string();
+        assert!(message.len() < 4000 && !message.contains('\n'), "{message}");
+    }
+}
