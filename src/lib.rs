@@ -25,13 +25,13 @@
 //! | `source` | Graph: client, credentials, wire formats | session, status, config | reqwest, azure_core, azure_identity |
 //! | `ledger` | the durable record and the rules of counting | session, config | redb |
 //! | `metrics` | the catalogue; families of the snapshot; own health | session, status, source, ledger | |
-//! | `exposition` | negotiation and formats | ledger, metrics | |
-//! | `web` | the HTTP server and its pages | status, exposition | |
+//! | `exposition` | negotiation and formats | metrics | |
+//! | `web` | the HTTP server and its pages | session, status, exposition | |
 //! | `poll` | the background loop | clock, session, status, config, source, ledger, metrics | |
 //! | `simulator` | a stand-in of Graph, for the demo and the tests | | rcgen |
-//! | `logging` | where log lines go | cli | tracing_subscriber |
+//! | `logging` | where log lines go | clock, cli | tracing_subscriber |
 //! | `cli` | the command line | web | clap |
-//! | `commands` | one file per command: joins everything | clock, session, status, config, source, ledger, metrics, exposition, web, poll, simulator, logging, cli | |
+//! | `commands` | one file per command: joins everything | clock, status, config, ledger, metrics, exposition, web, poll, simulator, logging, cli | |
 //!
 //! ## Invariants
 //!

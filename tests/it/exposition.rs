@@ -97,7 +97,8 @@ fn snapshot() -> Snapshot {
     busy.helper_sessions.insert("5e8f".into(), busy.sessions[SessionType::FullControl]);
     busy.last_session_end = Some(start() - TimeDelta::milliseconds(12_500));
     let quiet = Totals::zero(start(), &[60.0, 600.0, 3600.0]);
-    let tenant = |name: &str, totals| TenantSnapshot { name: name.into(), totals: Arc::new(totals), last_success: None };
+    let tenant =
+        |name: &str, totals| TenantSnapshot { name: name.into(), totals: Arc::new(totals), last_success: None };
     Snapshot {
         tenants: vec![tenant("fabrikam \"B\" \\ Söhne", quiet), tenant("contoso", busy)],
         sessions: 3,

@@ -58,8 +58,14 @@ fn room_of(file: &Path) -> Option<String> {
     (room != "lib" && room != "main").then(|| room.to_owned())
 }
 
-/// The code of a file: without comments, and without the tests at its end.
+/// The code of a file: without comments, and without the tests at its end. Files of tests have none.
 fn code(file: &Path) -> String {
+    let of_tests = |part: std::path::Component<'_>| {
+        ["tests", "tests.rs", "testing.rs"].map(Some).contains(&part.as_os_str().to_str())
+    };
+    if file.strip_prefix(root()).unwrap().components().any(of_tests) {
+        return String::new();
+    }
     let text = fs::read_to_string(file).unwrap();
     let text = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap();
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
