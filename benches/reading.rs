@@ -1,2 +1,102 @@
-//! Placeholder
-fn main() {}
+//! Reading: reports a second through decode, apply and commit, beside the bare JSON parse of the
+//! same bytes in the same run. Only ratios within one run mean anything: machines differ.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "a bench fails by panicking; criterion's macros")]
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use remote_assistance_exporter::config::{FirstRun, HelperLabel};
+use remote_assistance_exporter::ledger::totals::DURATION_BOUNDS;
+use remote_assistance_exporter::ledger::{Batch, Clock, Ledger, Policy, Settings};
+use remote_assistance_exporter::simulator::odata_pages;
+use remote_assistance_exporter::source::collection;
+
+/// Reports in one measured reading: a large tenant's 30 days.
+const REPORTS: usize = 50_000;
+/// Reports in a page, as a collection serves them.
+const PAGE: usize = 1_000;
+/// Pages in a transaction, as `poll` gathers them.
+const PAGES_PER_BATCH: usize = 5;
+
+fn now() -> DateTime<Utc> {
+    remote_assistance_exporter::clock::now()
+}
+
+fn open(directory: &Path) -> Ledger {
+    let policy = Policy { name: "contoso".into(), lookback: TimeDelta::days(3650), first_run: FirstRun::Count };
+    let settings = Settings {
+        tenants: vec![policy],
+        duration_bounds: DURATION_BOUNDS.to_vec(),
+        helper_label: HelperLabel::Off,
+    };
+    Ledger::open(directory, settings, now()).unwrap()
+}
+
+/// Decodes and counts every page; returns how many sessions the ledger then holds.
+fn read(ledger: &mut Ledger, pages: &[Vec<u8>]) -> u64 {
+    for (place, group) in pages.chunks(PAGES_PER_BATCH).enumerate() {
+        let now = now();
+        let mut batch = Batch {
+            tenant: "contoso".into(),
+            clock: Clock { now, cautious: now },
+            first: place == 0,
+            reports: Vec::with_capacity(PAGE * PAGES_PER_BATCH),
+            rejects: Vec::new(),
+            end: None,
+        };
+        for page in group {
+            let page = collection::decode(page).unwrap().page;
+            batch.reports.extend(page.reports);
+            batch.rejects.extend(page.rejects);
+        }
+        ledger.commit(&[batch]).unwrap();
+    }
+    ledger.snapshot().sessions
+}
+
+fn reading(criterion: &mut Criterion) {
+    let pages = odata_pages(1, REPORTS, PAGE);
+    let mut group = criterion.benchmark_group("reading");
+    group.throughput(Throughput::Elements(REPORTS as u64)).sample_size(10);
+    group.bench_function("bare parse", |bench| {
+        bench.iter(|| {
+            for page in &pages {
+                std::hint::black_box(serde_json::from_slice::<serde_json::Value>(page).unwrap());
+            }
+        });
+    });
+    group.bench_function("decode", |bench| {
+        bench.iter(|| {
+            for page in &pages {
+                std::hint::black_box(collection::decode(page).unwrap());
+            }
+        });
+    });
+    group.bench_function("all new", |bench| {
+        bench.iter_custom(|rounds| {
+            let mut total = Duration::ZERO;
+            for _ in 0..rounds {
+                let directory = tempfile::tempdir().unwrap();
+                let mut ledger = open(directory.path());
+                let start = Instant::now();
+                let sessions = read(&mut ledger, &pages);
+                total += start.elapsed();
+                assert!(sessions > 0);
+            }
+            total
+        });
+    });
+    group.bench_function("all known", |bench| {
+        let directory = tempfile::tempdir().unwrap();
+        let mut ledger = open(directory.path());
+        let sessions = read(&mut ledger, &pages);
+        bench.iter(|| assert_eq!(read(&mut ledger, &pages), sessions));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, reading);
+criterion_main!(benches);
