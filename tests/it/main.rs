@@ -6,6 +6,8 @@
 mod cli;
 mod config;
 mod exposition;
+mod prometheus;
 mod support;
 mod tidy;
+mod tools;
 mod web;

@@ -171,9 +171,14 @@ pub fn get(address: SocketAddr, path: &str) -> std::io::Result<Answer> {
 
 /// A GET with further header lines, each ended by `\r\n`.
 pub fn get_with(address: SocketAddr, path: &str, headers: &str) -> std::io::Result<Answer> {
-    let mut stream = TcpStream::connect(address)?;
+    let stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n")?;
+    exchange(stream, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n"))
+}
+
+/// One request, after whose answer the other side closes the connection.
+pub fn exchange(mut stream: impl Read + Write, request: &str) -> std::io::Result<Answer> {
+    stream.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
@@ -277,6 +282,11 @@ impl Lab {
     /// Stops the simulator's clock: from now on no session ends, and none appears.
     pub fn freeze(&self) -> DateTime<Utc> {
         *self.clock.0.lock().unwrap().get_or_insert_with(clock::now)
+    }
+
+    /// The simulator's time.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
     }
 
     /// A configuration with these `global` keys and, for each named tenant, these keys besides name,

@@ -1,0 +1,91 @@
+//! The tools by which others read what we expose: promtool, and PyPI's prometheus_client.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use remote_assistance_exporter::exposition::Format;
+
+/// Where `tests/run` puts the official Python client.
+const PYTHON: &str = "target/python/bin/python";
+
+/// Reads an exposition by the client's parser and prints the samples, and the families, as JSON.
+const PARSE: &str = r#"
+import json, sys
+if sys.argv[1] == "openmetrics":
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
+else:
+    from prometheus_client.parser import text_string_to_metric_families as parse
+families = list(parse(sys.stdin.buffer.read().decode("utf-8")))
+json.dump({
+    "families": {f.name: [f.type, f.documentation, f.unit] for f in families},
+    "samples": [[s.name, s.labels, s.value] for f in families for s in f.samples],
+}, sys.stdout, allow_nan=False)
+"#;
+
+/// What a parser made of an exposition.
+#[derive(Debug, serde::Deserialize)]
+pub struct Parsed {
+    /// Type, HELP and unit by the family's name, which has no `_total`.
+    pub families: BTreeMap<String, (String, String, String)>,
+    samples: Vec<(String, BTreeMap<String, String>, f64)>,
+}
+
+impl Parsed {
+    /// The samples in one order, whatever the format's. Bounds are numbers: `30` is `30.0`.
+    pub fn samples(&self) -> Vec<(String, BTreeMap<String, String>, f64)> {
+        let mut samples = self.samples.clone();
+        for (_, labels, _) in &mut samples {
+            if let Some(bound) = labels.get_mut("le") {
+                *bound = bound.parse::<f64>().unwrap().to_string();
+            }
+        }
+        samples.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));
+        samples
+    }
+}
+
+/// Reads an exposition as the official Python client does. Its OpenMetrics parser is strict.
+#[track_caller]
+pub fn parse(format: Format, exposition: &str) -> Parsed {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(PYTHON);
+    let name = if format == Format::Text { "text" } else { "openmetrics" };
+    let output = feed(Command::new(python).args(["-c", PARSE, name]), exposition);
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// `promtool check metrics` has nothing to say about an exposition in the text format.
+#[track_caller]
+pub fn promtool_is_silent(exposition: &str) {
+    let output = feed(Command::new("promtool").args(["check", "metrics"]), exposition);
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success() && said.is_empty(), "{}: {}", output.status, String::from_utf8_lossy(&said));
+}
+
+#[track_caller]
+fn feed(command: &mut Command, input: &str) -> Output {
+    let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = started.unwrap_or_else(|error| panic!("{command:?}: {error}; tests/run installs it"));
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    // Beside the reading of its output: neither side waits for the other's pipe.
+    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    // One that ended early says why by its status.
+    let _ = writer.join().unwrap();
+    output
+}
+
+#[test]
+#[should_panic(expected = "no help text")]
+fn promtool_would_complain() {
+    promtool_is_silent("# TYPE fish_total counter\nfish_total 1\n");
+}
+
+#[test]
+#[should_panic(expected = "openmetrics: ")]
+fn the_strict_parser_would_complain() {
+    parse(Format::OpenMetrics, "# TYPE fish counter\nfish_total 1\n");
+}
