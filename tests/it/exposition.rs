@@ -1,13 +1,12 @@
 //! The exposition of a small, fixed snapshot, in both formats, line by line.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, TimeDelta, Utc};
 use prometheus::Registry;
-use remote_assistance_exporter::exposition::{Encoding, Exposition, Format, Wanted};
+use remote_assistance_exporter::exposition::{Exposition, Format};
 use remote_assistance_exporter::ledger::totals::{Fate, Subject, TICKS_PER_SECOND, Totals, Window};
 use remote_assistance_exporter::ledger::{Snapshot, TenantSnapshot};
 use remote_assistance_exporter::metrics::{Build, BusinessCollector, HttpMetrics, Own};
@@ -15,29 +14,16 @@ use remote_assistance_exporter::session::{EnrollmentState, Os, RejectReason, Rol
 use remote_assistance_exporter::source::{Endpoint, Observer};
 use remote_assistance_exporter::status::FailureReason;
 
+use crate::golden;
+
 #[test]
 fn text() {
-    golden("snapshot.txt", Format::Text);
+    golden::compare("snapshot.txt", &golden::render(&exposition(), Format::Text));
 }
 
 #[test]
 fn openmetrics() {
-    golden("snapshot.openmetrics.txt", Format::OpenMetrics);
-}
-
-/// Compares with the file; with `UPDATE_GOLDEN` set, writes it.
-fn golden(name: &str, format: Format) {
-    let wanted = Wanted { format, encoding: Encoding::Identity };
-    let rendered = String::from_utf8(exposition().render(wanted).unwrap().body.to_vec()).unwrap();
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, &rendered).unwrap();
-    }
-    let golden = std::fs::read_to_string(&path).unwrap();
-    for (number, (is, should)) in rendered.lines().zip(golden.lines()).enumerate() {
-        assert_eq!(is, should, "{name}, line {}: UPDATE_GOLDEN=1 rewrites it", number + 1);
-    }
-    assert_eq!(rendered.len(), golden.len(), "{name} has another end: UPDATE_GOLDEN=1 rewrites it");
+    golden::compare("snapshot.openmetrics.txt", &golden::render(&exposition(), Format::OpenMetrics));
 }
 
 fn exposition() -> Exposition {

@@ -70,12 +70,6 @@ impl Prometheus {
         only(promql, &self.query(promql))
     }
 
-    /// The only value of a query at a point of time.
-    #[track_caller]
-    pub fn value_at(&self, promql: &str, time: f64) -> f64 {
-        only(promql, &self.query_at(promql, time))
-    }
-
     /// Waits until the values of a query now satisfy the condition.
     #[track_caller]
     pub fn wait_for(&self, promql: &str, condition: impl Fn(&Vector) -> bool) -> Vector {
