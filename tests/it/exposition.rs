@@ -14,7 +14,7 @@ use remote_assistance_exporter::session::{EnrollmentState, Os, RejectReason, Rol
 use remote_assistance_exporter::source::{Endpoint, Observer};
 use remote_assistance_exporter::status::FailureReason;
 
-use crate::golden;
+use crate::{golden, tools};
 
 #[test]
 fn text() {
@@ -25,6 +25,19 @@ fn text() {
 fn openmetrics() {
     golden::compare("snapshot.openmetrics.txt", &golden::render(&exposition(), Format::OpenMetrics));
 }
+
+/// Quotes, backslashes and letters beyond ASCII mean the same to others.
+#[test]
+fn official_parsers_agree_on_it() {
+    let (text, openmetrics) =
+        (golden::render(&exposition(), Format::Text), golden::render(&exposition(), Format::OpenMetrics));
+    tools::promtool_is_silent(&text);
+    let samples = tools::parse(Format::Text, &text).samples();
+    assert!(samples.iter().any(|(_, labels, _)| labels.get("tenant").is_some_and(|name| name == FABRIKAM)));
+    assert_eq!(samples, tools::parse(Format::OpenMetrics, &openmetrics).samples());
+}
+
+const FABRIKAM: &str = "fabrikam \"B\" \\ Söhne";
 
 fn exposition() -> Exposition {
     let registry = Registry::new();
@@ -43,7 +56,7 @@ fn exposition() -> Exposition {
     contoso.retry();
     contoso.request(Endpoint::SessionsReport, Some(200), Duration::from_millis(750));
     contoso.poll_succeeded(start() + TimeDelta::milliseconds(1500), Duration::from_millis(1500));
-    let fabrikam = own.tenant("fabrikam \"B\" \\ Söhne", Duration::from_secs(30));
+    let fabrikam = own.tenant(FABRIKAM, Duration::from_secs(30));
     fabrikam.request(Endpoint::Collection, None, Duration::from_secs(30));
     fabrikam.poll_failed(FailureReason::Timeout, Duration::from_secs(30));
     let http = HttpMetrics::register(&registry).unwrap();
@@ -85,9 +98,5 @@ fn snapshot() -> Snapshot {
     let quiet = Totals::zero(start(), &[60.0, 600.0, 3600.0]);
     let tenant =
         |name: &str, totals| TenantSnapshot { name: name.into(), totals: Arc::new(totals), last_success: None };
-    Snapshot {
-        tenants: vec![tenant("fabrikam \"B\" \\ Söhne", quiet), tenant("contoso", busy)],
-        sessions: 3,
-        size_bytes: 1_589_248,
-    }
+    Snapshot { tenants: vec![tenant(FABRIKAM, quiet), tenant("contoso", busy)], sessions: 3, size_bytes: 1_589_248 }
 }
