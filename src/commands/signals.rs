@@ -1,12 +1,23 @@
 //! The signals that end the program: SIGINT (Ctrl-C) and SIGTERM.
 
+#[cfg(unix)]
+use signal_hook::{consts::SIGINT, flag::register_conditional_default};
+#[cfg(unix)]
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::Failure;
 
-/// A token that the first signal cancels. The second signal ends the process as if there were no
-/// handler at all.
+/// A token that the first signal cancels: the program then stops in good order. On Unix, Ctrl-C while
+/// it is stopping ends it at once, as if there were no handler; what was shown is on disk all the
+/// same. A further SIGTERM changes nothing: supervisors repeat it, and have SIGKILL for when they
+/// lose patience.
 pub(super) fn stop() -> Result<CancellationToken, Failure> {
     let stop = CancellationToken::new();
     let cancelled = stop.clone();
@@ -21,24 +32,30 @@ pub(super) fn stop() -> Result<CancellationToken, Failure> {
 
 #[cfg(unix)]
 struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
+    interrupt: Signal,
+    terminate: Signal,
+    /// Once true, SIGINT does what it does by default. The handler itself looks at it, so this works
+    /// even when every thread is stuck.
+    stopping: Arc<AtomicBool>,
 }
 
 #[cfg(unix)]
 impl Signals {
     fn new() -> Result<Self, Failure> {
-        use tokio::signal::unix::{SignalKind, signal};
         let interrupt = signal(SignalKind::interrupt()).map_err(Failure::other)?;
         let terminate = signal(SignalKind::terminate()).map_err(Failure::other)?;
-        Ok(Self { interrupt, terminate })
+        let stopping = Arc::new(AtomicBool::new(false));
+        register_conditional_default(SIGINT, stopping.clone()).map_err(Failure::other)?;
+        Ok(Self { interrupt, terminate, stopping })
     }
 
     async fn first(mut self) -> &'static str {
-        tokio::select! {
+        let name = tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
-        }
+        };
+        self.stopping.store(true, Ordering::SeqCst);
+        name
     }
 }
 
