@@ -5,6 +5,7 @@
 
 mod cli;
 mod config;
+mod exactness;
 mod exposition;
 mod stopping;
 mod support;
