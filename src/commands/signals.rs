@@ -1,12 +1,11 @@
 //! The signals that end the program: SIGINT (Ctrl-C) and SIGTERM.
 
 #[cfg(unix)]
-use signal_hook::{consts::SIGINT, flag::register_conditional_default};
+use signal_hook::consts::{SIGINT, SIGTERM};
 #[cfg(unix)]
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use signal_hook::flag;
+#[cfg(unix)]
+use std::sync::{Arc, atomic::AtomicBool};
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -34,29 +33,35 @@ pub(super) fn stop() -> Result<CancellationToken, Failure> {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    /// Once true, SIGINT does what it does by default. The handler itself looks at it, so this works
-    /// even when every thread is stuck.
-    stopping: Arc<AtomicBool>,
 }
 
 #[cfg(unix)]
 impl Signals {
     fn new() -> Result<Self, Failure> {
+        arm().map_err(Failure::other)?;
         let interrupt = signal(SignalKind::interrupt()).map_err(Failure::other)?;
         let terminate = signal(SignalKind::terminate()).map_err(Failure::other)?;
-        let stopping = Arc::new(AtomicBool::new(false));
-        register_conditional_default(SIGINT, stopping.clone()).map_err(Failure::other)?;
-        Ok(Self { interrupt, terminate, stopping })
+        Ok(Self { interrupt, terminate })
     }
 
     async fn first(mut self) -> &'static str {
-        let name = tokio::select! {
+        tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
-        };
-        self.stopping.store(true, Ordering::SeqCst);
-        name
+        }
     }
+}
+
+/// Has the first signal see to it that a later SIGINT does what it does by default. All of this
+/// happens within the handlers, so it works even when every thread is stuck. They run in the order of
+/// their registration: a signal must look at the flag before it sets it, or the first one kills.
+#[cfg(unix)]
+fn arm() -> std::io::Result<()> {
+    let stopping = Arc::new(AtomicBool::new(false));
+    flag::register_conditional_default(SIGINT, stopping.clone())?;
+    flag::register(SIGINT, stopping.clone())?;
+    flag::register(SIGTERM, stopping)?;
+    Ok(())
 }
 
 #[cfg(not(unix))]

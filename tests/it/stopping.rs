@@ -69,6 +69,20 @@ fn a_stop_does_not_wait_for_a_service_that_stalls_and_loses_nothing() {
     assert_clean(&exporter.stop());
 }
 
+/// Many times, since what could go wrong is a race within the handling of one signal.
+#[test]
+fn the_first_ctrl_c_always_stops_it_in_good_order() {
+    let (_lab, arguments) = lab(|_| {});
+    for _ in 0..20 {
+        let mut exporter = Exporter::start(&arguments);
+        exporter.address();
+        exporter.signal("INT");
+        let (status, log) = exporter.wait();
+        assert_eq!(status.code(), Some(0), "{status}: {log:#?}");
+        assert_clean(&log);
+    }
+}
+
 #[test]
 fn ctrl_c_ends_a_stop_that_takes_too_long() {
     let (_lab, arguments) = lab(|_| {});
