@@ -5,8 +5,10 @@
 
 mod cli;
 mod config;
+mod demo;
 mod exactness;
 mod exposition;
+mod once;
 mod stopping;
 mod support;
 mod tidy;
