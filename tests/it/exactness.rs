@@ -6,18 +6,17 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use remote_assistance_exporter::simulator::{COLLECTION_PATH, Options, Participant, Session, TenantOptions};
 
 use super::support::{Exporter, Lab, Scrape};
 
 const TENANTS: [&str; 2] = ["contoso", "fabrikam"];
-/// Kills at a moment that has nothing to do with what the process is doing.
-const BLIND_KILLS: usize = 30;
-/// Kills as soon as a scrape shows something new: a number that is not durable is then lost.
-const KILLS_AFTER_NEWS: usize = 10;
-/// The latest such moment: the start, the first poll and a second one fit.
+/// The latest moment of a blind kill: the start, the first poll and a second one fit.
 const LONGEST_LIFE: Duration = Duration::from_millis(2000);
+/// From a request to the commit of what it brought: decoding and counting fit.
+const LONGEST_COUNTING: Duration = Duration::from_millis(250);
 /// Fixes the moments and the sessions; printed when the test fails.
 const SEED: &str = "EXACTNESS_SEED";
 
@@ -36,13 +35,24 @@ const BUSINESS: [&str; 8] = [
     "invalid_durations_total",
 ];
 
+/// When the process is killed.
+#[derive(Clone, Copy)]
+enum Moment {
+    /// At a moment that has nothing to do with what the process is doing.
+    Blind,
+    /// At a random moment soon after a request, when reports are decoded, counted and committed.
+    Reading,
+    /// As soon as a scrape shows something new: a number that is not durable is then lost.
+    News,
+}
+
 #[test]
 fn kill_after_kill_every_session_counts_once_and_no_counter_goes_down() {
     let seed = std::env::var(SEED).map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
     println!("{SEED}={seed}");
     let (lab, arguments) = busy_lab(seed);
     let watch = Watch::default();
-    kill_again_and_again(&arguments, &mut StdRng::seed_from_u64(seed), &watch);
+    kill_again_and_again(&lab, &arguments, &mut StdRng::seed_from_u64(seed), &watch);
 
     let now = lab.freeze();
     let truth = truth(&lab, now);
@@ -105,29 +115,39 @@ fn busy_lab(seed: u64) -> (Lab, Vec<String>) {
     (lab, arguments)
 }
 
-fn kill_again_and_again(arguments: &[String], chance: &mut StdRng, watch: &Watch) {
-    let mut blind = BLIND_KILLS;
-    let mut after_news = KILLS_AFTER_NEWS;
-    while blind + after_news > 0 {
-        if chance.random_range(0..blind + after_news) < blind {
-            blind -= 1;
-            let life = chance.random_range(Duration::ZERO..LONGEST_LIFE);
-            live_for(life, Exporter::start(arguments), watch);
-        } else {
-            after_news -= 1;
-            let mut exporter = Exporter::start(arguments);
-            let before = exporter.scrape();
-            exporter.wait_for_scrape("something new", |scrape| {
-                watch.see(scrape.clone());
-                business(scrape) != business(&before)
-            });
-            exporter.kill();
+fn kill_again_and_again(lab: &Lab, arguments: &[String], chance: &mut StdRng, watch: &Watch) {
+    let mut moments = [[Moment::Blind].repeat(20), [Moment::Reading].repeat(15), [Moment::News].repeat(10)].concat();
+    moments.shuffle(chance);
+    for moment in moments {
+        let mut exporter = Exporter::start(arguments);
+        match moment {
+            Moment::Blind => live_for(chance.random_range(Duration::ZERO..LONGEST_LIFE), &mut exporter, watch),
+            Moment::Reading => {
+                for _ in 0..chance.random_range(1..3) {
+                    let tenant = lab.simulator.tenant(TENANTS[chance.random_range(0..TENANTS.len())]).unwrap();
+                    let before = tenant.requests().pop();
+                    exporter.wait_for_scrape("a request", |scrape| {
+                        watch.see(scrape.clone());
+                        tenant.requests().pop() != before
+                    });
+                }
+                live_for(chance.random_range(Duration::ZERO..LONGEST_COUNTING), &mut exporter, watch);
+            }
+            Moment::News => {
+                let before = exporter.scrape();
+                exporter.wait_for_scrape("something new", |scrape| {
+                    watch.see(scrape.clone());
+                    business(scrape) != business(&before)
+                });
+            }
         }
+        let log = exporter.kill();
+        assert!(!log.iter().any(|line| line.contains("level=error")), "{log:#?}");
     }
 }
 
 /// Scrapes in a tight loop, from when it listens, if it comes to that, until its time is over.
-fn live_for(life: Duration, mut exporter: Exporter, watch: &Watch) {
+fn live_for(life: Duration, exporter: &mut Exporter, watch: &Watch) {
     let start = Instant::now();
     let mut listens = false;
     while start.elapsed() < life {
@@ -138,8 +158,6 @@ fn live_for(life: Duration, mut exporter: Exporter, watch: &Watch) {
             std::thread::park_timeout(Duration::from_millis(1));
         }
     }
-    let log = exporter.kill();
-    assert!(!log.iter().any(|line| line.contains("level=error")), "{log:#?}");
 }
 
 /// Sees every scrape of the whole run, in order.
