@@ -5,7 +5,11 @@
 
 mod cli;
 mod config;
+mod demo;
+mod exactness;
 mod exposition;
+mod once;
+mod stopping;
 mod support;
 mod tidy;
 mod web;

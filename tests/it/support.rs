@@ -47,8 +47,13 @@ impl Exporter {
     }
 
     /// Starts a command that ends up as the program. It should listen on a free port.
-    pub fn spawn(mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    pub fn spawn(command: Command) -> Self {
+        Self::spawn_with_output(command, Stdio::null())
+    }
+
+    /// The same with a place for what it writes to standard output.
+    pub fn spawn_with_output(mut command: Command, output: impl Into<Stdio>) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(output).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (lines, stderr) = (log.clone(), child.stderr.take().unwrap());
         let reader = std::thread::spawn(move || {
@@ -113,10 +118,10 @@ impl Exporter {
         self.child.id()
     }
 
-    /// Kills it as a crash would: SIGKILL, no farewell.
-    pub fn kill(mut self) {
+    /// Kills it as a crash would: SIGKILL, no farewell. Returns its whole log.
+    pub fn kill(mut self) -> Vec<String> {
         self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.wait().1
     }
 
     /// Sends a signal by name.
