@@ -6,6 +6,7 @@
 mod cli;
 mod config;
 mod exposition;
+mod ledger;
 mod storage;
 mod support;
 mod tidy;
