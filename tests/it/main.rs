@@ -10,6 +10,8 @@ mod exactness;
 mod exposition;
 mod once;
 mod stopping;
+mod ledger;
+mod storage;
 mod support;
 mod tidy;
 mod web;
