@@ -5,7 +5,6 @@ use std::error::Error as StdError;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -16,32 +15,12 @@ use url::Url;
 
 use super::body::{BodyError, BodyReader, Caps};
 use super::errors::one_line;
-use super::retry::{Failure, Retry, answer_date};
+use super::retry::{Failure, Retry, Timeouts, answer_date};
 use super::url::{is_loopback, shown};
 use crate::source::SourceError;
 use crate::status::FailureReason;
 
-/// To a service that is there, connecting takes well under a second.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two pieces of an answer, and before its first: the report can take long to be made.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
-/// For one attempt as a whole, so that an answer cannot drip for ever.
-const TOTAL_TIMEOUT: Duration = Duration::from_secs(240);
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
-
-/// The time-outs of an attempt.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Timeouts {
-    pub connect: Duration,
-    pub read: Duration,
-    pub total: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self { connect: CONNECT_TIMEOUT, read: READ_TIMEOUT, total: TOTAL_TIMEOUT }
-    }
-}
 
 /// What goes out.
 #[derive(Clone, Debug)]
