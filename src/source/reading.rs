@@ -182,7 +182,8 @@ async fn decode(decoder: Arc<dyn Decoder>, body: Bytes) -> Result<Result<Decoded
         return Ok(decoder.decode(&body));
     }
     // Whoever drops the reading does not wait for this; it ends soon, as a body has a bound.
-    let decoding = tokio::task::spawn_blocking(move || decoder.decode(&body));
+    let span = tracing::Span::current();
+    let decoding = tokio::task::spawn_blocking(move || span.in_scope(|| decoder.decode(&body)));
     decoding.await.map_err(|_| SourceError::new(FailureReason::Internal, "decoding a page failed"))
 }
 
