@@ -176,7 +176,8 @@ impl Reading {
 
 async fn decode(decoder: Arc<dyn Decoder>, body: Bytes) -> Result<Result<Decoded, Unreadable>, SourceError> {
     if answer_is_html(&body) {
-        return Ok(Err(Unreadable::Wrong("the answer is HTML (a proxy or gateway page?)".to_owned())));
+        let why = "the answer is HTML (a proxy or gateway page?); check graph_url and source.path";
+        return Ok(Err(Unreadable::Wrong(why.to_owned())));
     }
     if body.len() <= INLINE_DECODE_BYTES {
         return Ok(decoder.decode(&body));
