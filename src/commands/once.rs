@@ -2,6 +2,7 @@
 //! well.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
@@ -9,7 +10,7 @@ use super::exporter::Exporter;
 use super::{Failure, configuration, signals};
 use crate::cli::Cli;
 use crate::exposition::Wanted;
-use crate::poll;
+use crate::poll::{Lane, Lanes};
 
 /// Runs the command.
 pub(super) async fn run(cli: &Cli) -> Result<(), Failure> {
@@ -18,12 +19,12 @@ pub(super) async fn run(cli: &Cli) -> Result<(), Failure> {
     let exporter = Exporter::open(&config, &cli.storage_path())?;
     let count = exporter.tenants.len();
     let mut polls = JoinSet::new();
-    let permits = poll::permits();
+    let lanes = Arc::new(Lanes::default());
     for tenant in exporter.tenants {
-        let (writer, permits) = (exporter.writer.clone(), permits.clone());
+        let (writer, lanes) = (exporter.writer.clone(), lanes.clone());
         polls.spawn(async move {
-            let _permit = permits.acquire().await;
-            tenant.poll(&writer).await.map_err(|failure| format!("{}: {failure}", tenant.name()))
+            let result = lanes.run(Lane::Quick, tenant.poll(&writer)).await;
+            result.map_err(|failure| format!("{}: {failure}", tenant.name()))
         });
     }
     let results = tokio::select! {

@@ -12,6 +12,7 @@ mod once;
 mod stopping;
 mod ledger;
 mod storage;
+mod faults;
 mod support;
 mod tidy;
 mod web;

@@ -30,6 +30,16 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// From here on, inline snapshots have stand-ins for what differs from run to run.
+pub fn stand_ins() -> insta::internals::SettingsBindDropGuard {
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"localhost:\d+", "localhost:PORT");
+    settings.add_filter(r"request-id [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "request-id GUID");
+    settings.add_filter(r"Activity ID: [0-9a-f-]+", "Activity ID: GUID");
+    settings.add_filter(r"/\S+/\.tmp\w+/", "DIRECTORY/");
+    settings.bind_to_scope()
+}
+
 /// The program, running as a process of its own. Killed when dropped.
 pub struct Exporter {
     child: Child,
