@@ -8,18 +8,19 @@
 //! alone; a defect in one poll fails that poll and no more.
 
 mod cycle;
+mod permits;
 mod schedule;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 pub use cycle::{Failure, Summary};
+pub use permits::Permits;
 use schedule::Schedule;
 
 use crate::clock;
@@ -30,10 +31,9 @@ use crate::metrics::TenantMetrics;
 use crate::source::{Source, SourceError};
 use crate::status::{FailureReason, PollError, Status, TenantStatus};
 
-/// Polls under way at a time: each holds up to a batch of reports in memory.
-const MAX_CONCURRENT_POLLS: usize = 8;
-/// A poll that takes longer is abandoned: by then something hangs that its own limits do not see.
-const POLL_DEADLINE: Duration = Duration::from_secs(30 * 60);
+/// A poll that takes longer is abandoned, so that its failure shows. A million rows in pages of 50 take
+/// above an hour; one page has a limit of its own in `cycle`.
+const POLL_DEADLINE: Duration = Duration::from_secs(4 * 3600);
 /// How often the loop says that it is alive.
 const BEAT: Duration = Duration::from_secs(5);
 /// After how long without a word it is taken for dead.
@@ -51,6 +51,10 @@ pub struct TenantPoll {
     /// Rejected rows in the last poll, so that the same broken row is logged once and not at every
     /// poll for 30 days.
     rejected: AtomicU64,
+    /// Missing rows in the last poll, for the same reason.
+    missing: AtomicU64,
+    /// Whether the service's clock and the machine's disagreed when last compared, likewise.
+    clocks_disagree: AtomicBool,
 }
 
 impl TenantPoll {
@@ -85,7 +89,16 @@ impl TenantPoll {
             rows_missing: 0,
         });
         let (name, interval) = (tenant.name.clone(), tenant.poll_interval);
-        Ok(Self { name, interval, source, metrics, status, rejected: AtomicU64::new(0) })
+        Ok(Self {
+            name,
+            interval,
+            source,
+            metrics,
+            status,
+            rejected: AtomicU64::new(0),
+            missing: AtomicU64::new(0),
+            clocks_disagree: AtomicBool::new(false),
+        })
     }
 
     /// The tenant's configured name.
@@ -93,21 +106,32 @@ impl TenantPoll {
         &self.name
     }
 
-    /// Polls once, and records how it went in metrics, status and log.
-    pub async fn poll(self: &Arc<Self>, writer: &Writer) -> Result<Summary, Failure> {
+    /// Polls once, as soon as there is a permit, and records how it went in metrics, status and log.
+    /// Dropping the future abandons the poll.
+    pub async fn poll(self: &Arc<Self>, writer: &Writer, permits: &Permits) -> Result<Summary, Failure> {
+        let permit = permits.acquire().await;
         let started = Instant::now();
         // In a task of its own, so that a panic is this poll's failure and no more.
-        let cycle = AbortOnDrop(tokio::spawn(cycle::run(self.clone(), writer.clone())));
-        let result = match tokio::time::timeout(POLL_DEADLINE, cycle).await {
+        let mut cycle = AbortOnDrop(tokio::spawn(cycle::run(self.clone(), writer.clone(), permit)));
+        let result = match tokio::time::timeout(POLL_DEADLINE, &mut cycle.0).await {
             Ok(Ok(result)) => result,
-            Ok(Err(defect)) => Err(Failure {
+            // What a panic says may quote what was read. It stands in the log alone.
+            Ok(Err(_)) => Err(Failure {
                 reason: FailureReason::Internal,
-                message: format!("a defect of the exporter ended the poll ({defect}); please report it with the log"),
+                message: "a defect of the exporter ended the poll; please report it with the log".to_owned(),
             }),
-            Err(_) => Err(Failure {
-                reason: FailureReason::Timeout,
-                message: format!("the poll took over {} minutes and was abandoned", POLL_DEADLINE.as_secs() / 60),
-            }),
+            Err(_) => {
+                cycle.0.abort();
+                // The next poll must not begin before this one has ended.
+                let _ = (&mut cycle.0).await;
+                Err(Failure {
+                    reason: FailureReason::Timeout,
+                    message: format!(
+                        "the poll took over {} h and was abandoned; a larger source.page_size asks for fewer pages",
+                        POLL_DEADLINE.as_secs() / 3600
+                    ),
+                })
+            }
         };
         self.record(&result, started.elapsed());
         result
@@ -145,7 +169,8 @@ impl TenantPoll {
     fn log_success(&self, summary: &Summary, took: Duration) {
         let tenant = &*self.name;
         info!(tenant, read = summary.read, counted = summary.counted, duration = ?took, "Poll succeeded");
-        if summary.rows_missing > 0 {
+        let before = self.missing.swap(summary.rows_missing, Ordering::Relaxed);
+        if summary.rows_missing > 0 && summary.rows_missing != before {
             warn!(
                 tenant,
                 missing = summary.rows_missing,
@@ -180,7 +205,7 @@ impl TenantPoll {
 
 /// Polls all tenants until told to stop; then abandons what is under way and returns.
 pub async fn run(tenants: Vec<Arc<TenantPoll>>, writer: Writer, status: Arc<Status>, stop: CancellationToken) {
-    let permits = permits();
+    let permits = Permits::default();
     let count = tenants.len();
     let start = Instant::now();
     let mut loops = JoinSet::new();
@@ -205,16 +230,11 @@ pub async fn run(tenants: Vec<Arc<TenantPoll>>, writer: Writer, status: Arc<Stat
     }
 }
 
-/// One permit for each poll that may be under way at a time.
-pub fn permits() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(MAX_CONCURRENT_POLLS))
-}
-
 async fn poll_for_ever(
     tenant: Arc<TenantPoll>,
     mut schedule: Schedule,
     writer: Writer,
-    permits: Arc<Semaphore>,
+    permits: Permits,
     stop: CancellationToken,
 ) {
     let mut now = Instant::now();
@@ -222,9 +242,8 @@ async fn poll_for_ever(
         let due = schedule.next(now);
         let turn = async {
             tokio::time::sleep_until(due.into()).await;
-            let _permit = permits.acquire().await;
             // How it went is on record; the next turn comes whatever the outcome.
-            let _ = tenant.poll(&writer).await;
+            let _ = tenant.poll(&writer, &permits).await;
         };
         tokio::select! {
             () = stop.cancelled() => return,
@@ -235,14 +254,6 @@ async fn poll_for_ever(
 
 /// Ends a task when its waiter is gone, as a dropped future would.
 struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Future for AbortOnDrop<T> {
-    type Output = Result<T, tokio::task::JoinError>;
-
-    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
-        std::pin::Pin::new(&mut self.0).poll(cx)
-    }
-}
 
 impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {

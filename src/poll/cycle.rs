@@ -1,22 +1,32 @@
 //! One cycle of one tenant: source to ledger.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::warn;
 
 use super::TenantPoll;
+use super::permits::Permit;
 use crate::clock;
 use crate::ledger::totals::Fate;
 use crate::ledger::writer::{WriteError, Writer};
 use crate::ledger::{Batch, Clock, EndOfReading};
 use crate::session::{Label as _, Reject, SessionReport};
-use crate::source::SourceError;
+use crate::source::{Page, Reading, SourceError};
 use crate::status::FailureReason;
 
 /// Reports in one transaction: enough that the disk's sync does not matter, few enough to bound
 /// memory (some kilobytes each).
 const BATCH_REPORTS: usize = 5_000;
+/// A page that takes longer, its retries included, is waited for without a permit. Most come within a
+/// second; what is lost is that the reports at hand are committed now and not with later ones.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A page that takes longer ends the poll: the client's own attempts and waits end before (6 times 4
+/// minutes and 3 more), so something hangs that its limits do not see.
+const PAGE_DEADLINE: Duration = Duration::from_secs(30 * 60);
 /// Clocks that differ by more are not both right.
 const MAX_CLOCK_DIFFERENCE: TimeDelta = TimeDelta::days(1);
 
@@ -65,34 +75,31 @@ impl From<WriteError> for Failure {
 }
 
 /// Reads everything that the source has, and has it counted batch by batch.
-pub(super) async fn run(tenant: Arc<TenantPoll>, writer: Writer) -> Result<Summary, Failure> {
+pub(super) async fn run(tenant: Arc<TenantPoll>, writer: Writer, permit: Permit) -> Result<Summary, Failure> {
     let mut reading = tenant.source.read();
-    let mut counting =
-        Counting { tenant: &tenant, writer: &writer, summary: Summary::default(), pending: None, batches: 0 };
+    let summary = Summary::default();
+    let mut counting = Counting { tenant: &tenant, writer: &writer, permit, summary, pending: None, batches: 0 };
     let result = loop {
-        match reading.next_page().await {
+        match counting.next_page(&mut reading).await? {
             Ok(Some(page)) => {
                 counting.take(page.reports, page.rejects);
                 if counting.is_full() {
-                    counting.commit(clock_of(&tenant.name, reading.date()), None).await?;
+                    counting.commit(reading.date(), None).await?;
                 }
             }
             Ok(None) => break Ok(EndOfReading { rows_missing: reading.rows_missing() }),
             Err(error) => break Err(error),
         }
     };
-    let clock = clock_of(&tenant.name, reading.date());
     match result {
         Ok(end) => {
-            counting.commit(clock, Some(end)).await?;
+            counting.commit(reading.date(), Some(end)).await?;
             counting.summary.rows_missing = end.rows_missing;
             Ok(counting.summary)
         }
         Err(error) => {
             // The pages before the failure are good: what they hold need not be read again.
-            if counting.pending.is_some() {
-                counting.commit(clock, None).await?;
-            }
+            counting.commit_pending(reading.date()).await?;
             Err(error.into())
         }
     }
@@ -101,12 +108,36 @@ pub(super) async fn run(tenant: Arc<TenantPoll>, writer: Writer) -> Result<Summa
 struct Counting<'a> {
     tenant: &'a TenantPoll,
     writer: &'a Writer,
+    permit: Permit,
     summary: Summary,
     pending: Option<(Vec<SessionReport>, Vec<Reject>)>,
     batches: u32,
 }
 
 impl Counting<'_> {
+    /// The next page. Where the service keeps it waiting, the poll holds nothing meanwhile and lets
+    /// others have their turn. Fails itself only where what it held could not be committed.
+    async fn next_page(&mut self, reading: &mut Reading) -> Result<Result<Option<Page>, SourceError>, WriteError> {
+        let date = reading.date();
+        let mut next = pin!(reading.next_page());
+        if let Ok(page) = tokio::time::timeout(PATIENCE, next.as_mut()).await {
+            return Ok(page);
+        }
+        self.commit_pending(date).await?;
+        self.permit.lend();
+        let page = tokio::time::timeout(PAGE_DEADLINE, next).await.unwrap_or_else(|_| {
+            let minutes = PAGE_DEADLINE.as_secs() / 60;
+            let message = format!("no answer within {minutes} minutes, retries included; the next poll tries again");
+            Err(SourceError { reason: FailureReason::Timeout, message })
+        });
+        self.permit.take_back().await;
+        Ok(page)
+    }
+
+    async fn commit_pending(&mut self, date: Option<DateTime<Utc>>) -> Result<(), WriteError> {
+        if self.pending.is_some() { self.commit(date, None).await } else { Ok(()) }
+    }
+
     fn take(&mut self, reports: Vec<SessionReport>, rejects: Vec<Reject>) {
         let pending = self.pending.get_or_insert_default();
         pending.0.extend(reports);
@@ -117,7 +148,8 @@ impl Counting<'_> {
         self.pending.as_ref().is_some_and(|(reports, rejects)| reports.len() + rejects.len() >= BATCH_REPORTS)
     }
 
-    async fn commit(&mut self, clock: Clock, end: Option<EndOfReading>) -> Result<(), WriteError> {
+    async fn commit(&mut self, date: Option<DateTime<Utc>>, end: Option<EndOfReading>) -> Result<(), WriteError> {
+        let clock = clock_of(self.tenant, date);
         let (reports, rejects) = self.pending.take().unwrap_or_default();
         self.summary.read += (reports.len() + rejects.len()) as u64;
         let first = self.batches == 0;
@@ -134,11 +166,16 @@ impl Counting<'_> {
     }
 }
 
-fn clock_of(tenant: &str, service: Option<DateTime<Utc>>) -> Clock {
+fn clock_of(tenant: &TenantPoll, service: Option<DateTime<Utc>>) -> Clock {
     let machine = clock::now();
     let (clock, disagree) = believe(service, machine);
-    if disagree {
+    // Said when it begins, not with each batch.
+    if disagree && !tenant.clocks_disagree.swap(true, Ordering::Relaxed) {
+        let tenant = &*tenant.name;
         warn!(tenant, %machine, service = %clock.now, "The clocks differ by over a day; the service's is believed");
+    }
+    if !disagree {
+        tenant.clocks_disagree.store(false, Ordering::Relaxed);
     }
     clock
 }
