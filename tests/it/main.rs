@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod exactness;
 mod exposition;
+mod failures;
 mod faults;
 mod ledger;
 mod once;
