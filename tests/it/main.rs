@@ -6,6 +6,7 @@
 mod cli;
 mod config;
 mod exposition;
+mod golden;
 mod prometheus;
 mod support;
 mod tidy;
