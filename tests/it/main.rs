@@ -5,6 +5,7 @@
 
 mod cli;
 mod config;
+mod docs;
 mod exposition;
 mod golden;
 mod prometheus;
