@@ -17,21 +17,19 @@ use remote_assistance_exporter::status::FailureReason;
 
 #[test]
 fn text() {
-    golden("snapshot.txt", Format::Text);
+    compare("snapshot.txt", &render(snapshot(), Format::Text));
 }
 
 #[test]
 fn openmetrics() {
-    golden("snapshot.openmetrics.txt", Format::OpenMetrics);
+    compare("snapshot.openmetrics.txt", &render(snapshot(), Format::OpenMetrics));
 }
 
-/// Compares with the file; with `UPDATE_GOLDEN` set, writes it.
-fn golden(name: &str, format: Format) {
-    let wanted = Wanted { format, encoding: Encoding::Identity };
-    let rendered = String::from_utf8(exposition().render(wanted).unwrap().body.to_vec()).unwrap();
+/// Compares with the golden file; with `UPDATE_GOLDEN` set, writes it.
+pub fn compare(name: &str, rendered: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, &rendered).unwrap();
+        std::fs::write(&path, rendered).unwrap();
     }
     let golden = std::fs::read_to_string(&path).unwrap();
     for (number, (is, should)) in rendered.lines().zip(golden.lines()).enumerate() {
@@ -40,9 +38,15 @@ fn golden(name: &str, format: Format) {
     assert_eq!(rendered.len(), golden.len(), "{name} has another end: UPDATE_GOLDEN=1 rewrites it");
 }
 
-fn exposition() -> Exposition {
+/// The whole exposition of a snapshot, beside own metrics whose values never change.
+pub fn render(snapshot: Snapshot, format: Format) -> String {
+    let wanted = Wanted { format, encoding: Encoding::Identity };
+    String::from_utf8(exposition(snapshot).render(wanted).unwrap().body.to_vec()).unwrap()
+}
+
+fn exposition(snapshot: Snapshot) -> Exposition {
     let registry = Registry::new();
-    let published = Arc::new(ArcSwap::from_pointee(snapshot()));
+    let published = Arc::new(ArcSwap::from_pointee(snapshot));
     registry.register(Box::new(BusinessCollector::new(published).unwrap())).unwrap();
     let build = Build { version: "0.1.0", revision: "0123abc", rust_version: "1.89.0" };
     let own = Own::register(&registry, &build).unwrap();
