@@ -142,7 +142,7 @@ fn a_refusal_is_one_line_with_its_remedy_in_the_log_and_on_the_pages() {
         assert_eq!(exporter.scrape().value(&of("up", tenant)), 0.0);
         let message = row["last_error"]["message"].as_str().unwrap().to_owned();
         assert!(landing(&mut exporter).contains(&message), "the landing page says it too");
-        let line = exporter.wait_for_log(&["level=error", "Poll failed", &format!("tenant={tenant} ")]);
+        let line = exporter.wait_for_log(&["level=error", "Poll failed", &format!("tenant={tenant}")]);
         assert!(line.contains(&message), "{line}");
         // Once, where it is handled.
         assert_eq!(exporter.log().iter().filter(|line| line.contains(&message)).count(), 1);
@@ -248,8 +248,8 @@ fn missing_and_unreadable_rows_show_in_metrics_and_once_in_the_log() {
     assert!(missing > 0);
     assert!(landing(&mut exporter).contains(&format!("left out {missing} rows")));
     let log = exporter.stop();
-    for (tenant, words) in [("short", "fewer rows than it promised"), ("broken", "Rows could not be read")] {
+    for (tenant, words) in [("short", "fewer rows than it promises"), ("broken", "Rows could not be read")] {
         let lines: Vec<_> = log.iter().filter(|line| line.contains(words)).collect();
-        assert!(lines.len() == 1 && lines[0].contains(&format!("tenant={tenant} ")), "{lines:#?}");
+        assert!(lines.len() == 1 && lines[0].contains(&format!("tenant={tenant}")), "{lines:#?}");
     }
 }

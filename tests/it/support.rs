@@ -168,7 +168,6 @@ impl Drop for Exporter {
 /// An HTTP answer.
 pub struct Answer {
     pub status: u16,
-    pub head: String,
     pub body: Vec<u8>,
 }
 
@@ -199,7 +198,7 @@ pub fn get_with(address: SocketAddr, path: &str, headers: &str) -> std::io::Resu
         return Err(std::io::ErrorKind::UnexpectedEof.into());
     }
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or(std::io::ErrorKind::InvalidData)?;
-    Ok(Answer { status, head, body })
+    Ok(Answer { status, body })
 }
 
 /// The samples of one scrape, by series: `name{label="value",…}` without the project's prefix.
@@ -267,7 +266,8 @@ impl Scrape {
 pub struct Lab {
     pub simulator: Simulator,
     pub directory: tempfile::TempDir,
-    pub runtime: tokio::runtime::Runtime,
+    /// Runs the simulator; must live as long.
+    _runtime: tokio::runtime::Runtime,
     clock: Arc<Frozen>,
 }
 
@@ -286,7 +286,7 @@ impl Lab {
         let simulator = runtime.block_on(Simulator::start(options)).unwrap();
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("ca.pem"), simulator.ca_pem()).unwrap();
-        Self { simulator, directory, runtime, clock: frozen }
+        Self { simulator, directory, _runtime: runtime, clock: frozen }
     }
 
     /// Stops the simulator's clock: from now on no session ends, and none appears.
