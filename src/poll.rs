@@ -108,11 +108,7 @@ impl TenantPoll {
 
     fn record(&self, result: &Result<Summary, Failure>, took: Duration) {
         let now = clock::now();
-        match result {
-            Ok(_) => self.metrics.poll_succeeded(now, took),
-            Err(failure) => self.metrics.poll_failed(failure.reason, took),
-        }
-        self.told.poll(result, took);
+        // The table first: whoever sees the metrics move finds it up to date.
         self.status.update(&self.name, |row| {
             row.up = Some(result.is_ok());
             row.last_poll = Some(now);
@@ -128,6 +124,11 @@ impl TenantPoll {
                 }
             }
         });
+        match result {
+            Ok(_) => self.metrics.poll_succeeded(now, took),
+            Err(failure) => self.metrics.poll_failed(failure.reason, took),
+        }
+        self.told.poll(result, took);
     }
 
     /// Takes over what the ledger says after a commit.

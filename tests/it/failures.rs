@@ -208,7 +208,7 @@ fn a_secret_file_that_disappears_is_named_and_its_return_mends_it() {
         wait_for("the error", || Some(row(&mut exporter, "contoso")["last_error"].clone()).filter(|e| !e.is_null()));
     assert_eq!(error["reason"], "credential");
     with_settings!({filters => vec![(r"file /.*/secret", "file DIRECTORY/secret")]}, {
-        assert_snapshot!(error["message"].as_str().unwrap(), @"credential.client_secret_file DIRECTORY/secret: No such file or directory (os error 2)");
+        assert_snapshot!(error["message"].as_str().unwrap(), @"credential.client_secret_file DIRECTORY/secret: No such file or directory (os error 2); it is read whenever it is needed: keep it in place and readable");
     });
     assert!(landing(&mut exporter).contains(error["message"].as_str().unwrap()));
 

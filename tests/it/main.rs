@@ -13,6 +13,7 @@ mod failures;
 mod faults;
 mod golden;
 mod ledger;
+mod memory;
 mod once;
 mod prometheus;
 mod stopping;

@@ -225,7 +225,8 @@ async fn secret_file(key: &str, path: &Path) -> Result<String, SourceError> {
         file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text).await?;
         std::io::Result::Ok(text)
     };
-    let text = read.await.map_err(|error| fail(&error.to_string()))?;
+    let unreadable = |error| fail(&format!("{error}; it is read whenever it is needed: keep it in place and readable"));
+    let text = read.await.map_err(unreadable)?;
     if text.len() as u64 > MAX_SECRET_BYTES {
         return Err(fail(&format!("the file has more than {MAX_SECRET_BYTES} bytes: is it the right one?")));
     }
