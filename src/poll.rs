@@ -4,23 +4,29 @@
 //! durable. Until a batch is committed, nothing of it has an effect; so a cycle may be abandoned at
 //! any point and the next one starts over.
 //!
+//! - `schedule` says when a tenant is polled, [`Lanes`] how many at a time, `isolation` keeps one
+//!   poll's defects to itself, `cycle` is the poll, `told` what the log hears of it.
+//!
 //! Invariants: polls of one tenant never overlap; a tenant that fails or hangs leaves the others
 //! alone; a defect in one poll fails that poll and no more.
 
 mod cycle;
+mod isolation;
+mod lanes;
 mod schedule;
+mod told;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{Instrument as _, error, error_span};
 
 pub use cycle::{Failure, Summary};
+pub use lanes::{Lane, Lanes};
 use schedule::Schedule;
+use told::Told;
 
 use crate::clock;
 use crate::config;
@@ -28,12 +34,8 @@ use crate::ledger::TenantSnapshot;
 use crate::ledger::writer::Writer;
 use crate::metrics::TenantMetrics;
 use crate::source::{Source, SourceError};
-use crate::status::{FailureReason, PollError, Status, TenantStatus};
+use crate::status::{PollError, Status, TenantStatus};
 
-/// Polls under way at a time: each holds up to a batch of reports in memory.
-const MAX_CONCURRENT_POLLS: usize = 8;
-/// A poll that takes longer is abandoned: by then something hangs that its own limits do not see.
-const POLL_DEADLINE: Duration = Duration::from_secs(30 * 60);
 /// How often the loop says that it is alive.
 const BEAT: Duration = Duration::from_secs(5);
 /// After how long without a word it is taken for dead.
@@ -48,9 +50,7 @@ pub struct TenantPoll {
     source: Source,
     metrics: Arc<TenantMetrics>,
     status: Arc<Status>,
-    /// Rejected rows in the last poll, so that the same broken row is logged once and not at every
-    /// poll for 30 days.
-    rejected: AtomicU64,
+    told: Told,
 }
 
 impl TenantPoll {
@@ -85,7 +85,7 @@ impl TenantPoll {
             rows_missing: 0,
         });
         let (name, interval) = (tenant.name.clone(), tenant.poll_interval);
-        Ok(Self { name, interval, source, metrics, status, rejected: AtomicU64::new(0) })
+        Ok(Self { name, interval, source, metrics, status, told: Told::default() })
     }
 
     /// The tenant's configured name.
@@ -96,35 +96,19 @@ impl TenantPoll {
     /// Polls once, and records how it went in metrics, status and log.
     pub async fn poll(self: &Arc<Self>, writer: &Writer) -> Result<Summary, Failure> {
         let started = Instant::now();
-        // In a task of its own, so that a panic is this poll's failure and no more.
-        let cycle = AbortOnDrop(tokio::spawn(cycle::run(self.clone(), writer.clone())));
-        let result = match tokio::time::timeout(POLL_DEADLINE, cycle).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(defect)) => Err(Failure {
-                reason: FailureReason::Internal,
-                message: format!("a defect of the exporter ended the poll ({defect}); please report it with the log"),
-            }),
-            Err(_) => Err(Failure {
-                reason: FailureReason::Timeout,
-                message: format!("the poll took over {} minutes and was abandoned", POLL_DEADLINE.as_secs() / 60),
-            }),
+        // So that whatever is logged on the way names the tenant; enabled whenever anything is logged.
+        let span = error_span!("poll", tenant = &*self.name);
+        let result = async {
+            let result = isolation::isolated(cycle::run(self.clone(), writer.clone())).await;
+            self.record(&result, started.elapsed());
+            result
         };
-        self.record(&result, started.elapsed());
-        result
+        result.instrument(span).await
     }
 
     fn record(&self, result: &Result<Summary, Failure>, took: Duration) {
         let now = clock::now();
-        match result {
-            Ok(summary) => {
-                self.metrics.poll_succeeded(now, took);
-                self.log_success(summary, took);
-            }
-            Err(failure) => {
-                self.metrics.poll_failed(failure.reason, took);
-                error!(tenant = &*self.name, reason = failure.reason_label(), error = failure.message, "Poll failed");
-            }
-        }
+        // The table first: whoever sees the metrics move finds it up to date.
         self.status.update(&self.name, |row| {
             row.up = Some(result.is_ok());
             row.last_poll = Some(now);
@@ -140,32 +124,11 @@ impl TenantPoll {
                 }
             }
         });
-    }
-
-    fn log_success(&self, summary: &Summary, took: Duration) {
-        let tenant = &*self.name;
-        info!(tenant, read = summary.read, counted = summary.counted, duration = ?took, "Poll succeeded");
-        if summary.rows_missing > 0 {
-            warn!(
-                tenant,
-                missing = summary.rows_missing,
-                "The service delivered fewer rows than it promised; the next poll reads them again"
-            );
+        match result {
+            Ok(_) => self.metrics.poll_succeeded(now, took),
+            Err(failure) => self.metrics.poll_failed(failure.reason, took),
         }
-        let before = self.rejected.swap(summary.rejected, Ordering::Relaxed);
-        if summary.rejected > 0
-            && summary.rejected != before
-            && let Some(first) = &summary.first_reject
-        {
-            let id = first.id.as_deref().unwrap_or("unknown");
-            warn!(
-                tenant,
-                rejected = summary.rejected,
-                session = id,
-                error = %first,
-                "Rows could not be read; they count when a later poll brings them repaired"
-            );
-        }
+        self.told.poll(result, took);
     }
 
     /// Takes over what the ledger says after a commit.
@@ -180,13 +143,13 @@ impl TenantPoll {
 
 /// Polls all tenants until told to stop; then abandons what is under way and returns.
 pub async fn run(tenants: Vec<Arc<TenantPoll>>, writer: Writer, status: Arc<Status>, stop: CancellationToken) {
-    let permits = permits();
+    let lanes = Arc::new(Lanes::default());
     let count = tenants.len();
     let start = Instant::now();
     let mut loops = JoinSet::new();
     for (place, tenant) in tenants.into_iter().enumerate() {
         let schedule = Schedule::new(start, tenant.interval, place, count);
-        loops.spawn(poll_for_ever(tenant, schedule, writer.clone(), permits.clone(), stop.clone()));
+        loops.spawn(poll_for_ever(tenant, schedule, writer.clone(), lanes.clone(), stop.clone()));
     }
     // The loops hold the only writers: the ledger closes when they end.
     drop(writer);
@@ -205,47 +168,30 @@ pub async fn run(tenants: Vec<Arc<TenantPoll>>, writer: Writer, status: Arc<Stat
     }
 }
 
-/// One permit for each poll that may be under way at a time.
-pub fn permits() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(MAX_CONCURRENT_POLLS))
-}
-
 async fn poll_for_ever(
     tenant: Arc<TenantPoll>,
     mut schedule: Schedule,
     writer: Writer,
-    permits: Arc<Semaphore>,
+    lanes: Arc<Lanes>,
     stop: CancellationToken,
 ) {
     let mut now = Instant::now();
+    let mut lane = Lane::default();
     loop {
         let due = schedule.next(now);
         let turn = async {
             tokio::time::sleep_until(due.into()).await;
-            let _permit = permits.acquire().await;
-            // How it went is on record; the next turn comes whatever the outcome.
-            let _ = tenant.poll(&writer).await;
+            let poll = async {
+                let started = Instant::now();
+                // How it went is on record; the next turn comes whatever the outcome.
+                let failed = tenant.poll(&writer).await.is_err();
+                Lane::after(failed, started.elapsed())
+            };
+            lanes.run(lane, poll).await
         };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = turn => now = Instant::now(),
+            next = turn => (now, lane) = (Instant::now(), next),
         }
-    }
-}
-
-/// Ends a task when its waiter is gone, as a dropped future would.
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Future for AbortOnDrop<T> {
-    type Output = Result<T, tokio::task::JoinError>;
-
-    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
-        std::pin::Pin::new(&mut self.0).poll(cx)
-    }
-}
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

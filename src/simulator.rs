@@ -142,6 +142,11 @@ impl Simulator {
         tenants.chain(self.stray_requests()).filter(|request| request.write).collect()
     }
 
+    /// The latest tokens that were issued, for tests that look for them where none may be.
+    pub fn tokens(&self) -> Vec<String> {
+        self.shared.tokens().texts()
+    }
+
     /// Closes all connections and waits until that is done.
     pub async fn stop(self) {
         self.stop.cancel();

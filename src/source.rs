@@ -19,7 +19,7 @@ use crate::config;
 use crate::session::{Reject, SessionReport, label};
 use crate::status::FailureReason;
 
-pub use graph::RetryPolicy;
+pub use graph::{RetryPolicy, Timeouts};
 pub use reading::Reading;
 
 /// What a page of an answer held.

@@ -73,7 +73,7 @@ pub struct TenantStatus {
     pub sessions_in_progress: Option<u64>,
     /// The newest end that was counted.
     pub last_session_end: Option<DateTime<Utc>>,
-    /// Rows that the service promised in the last poll and did not deliver.
+    /// Rows that the service promised in the last successful poll and did not deliver.
     pub rows_missing: u64,
 }
 

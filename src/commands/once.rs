@@ -2,6 +2,7 @@
 //! well.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
@@ -9,7 +10,7 @@ use super::exporter::Exporter;
 use super::{Failure, configuration, signals};
 use crate::cli::Cli;
 use crate::exposition::Wanted;
-use crate::poll;
+use crate::poll::{Lane, Lanes};
 
 /// Runs the command.
 pub(super) async fn run(cli: &Cli) -> Result<(), Failure> {
@@ -18,25 +19,26 @@ pub(super) async fn run(cli: &Cli) -> Result<(), Failure> {
     let exporter = Exporter::open(&config, &cli.storage_path())?;
     let count = exporter.tenants.len();
     let mut polls = JoinSet::new();
-    let permits = poll::permits();
+    let lanes = Arc::new(Lanes::default());
     for tenant in exporter.tenants {
-        let (writer, permits) = (exporter.writer.clone(), permits.clone());
+        let (writer, lanes) = (exporter.writer.clone(), lanes.clone());
         polls.spawn(async move {
-            let _permit = permits.acquire().await;
-            tenant.poll(&writer).await.map_err(|failure| format!("{}: {failure}", tenant.name()))
+            // The failure itself is in the log already.
+            lanes.run(Lane::Quick, tenant.poll(&writer)).await.map_err(|_| tenant.name().to_owned())
         });
     }
-    let results = tokio::select! {
-        results = polls.join_all() => results,
-        () = stop.cancelled() => return Err(Failure::Other("stopped before every tenant was polled".to_owned())),
-    };
     drop(exporter.writer);
+    let results = tokio::select! {
+        results = polls.join_all() => Some(results),
+        () = stop.cancelled() => None,
+    };
     exporter.ledger.closed().await;
+    let results = results.ok_or_else(|| Failure::Other("stopped before every tenant was polled".to_owned()))?;
     let rendered = exporter.exposition.render(Wanted::default()).map_err(Failure::other)?;
     std::io::stdout().write_all(&rendered.body).map_err(Failure::other)?;
-    let failures: Vec<_> = results.into_iter().filter_map(Result::err).collect();
-    if failures.is_empty() {
+    let failed: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+    if failed.is_empty() {
         return Ok(());
     }
-    Err(Failure::Other(format!("{} of {count} tenants failed: {}", failures.len(), failures.join("; "))))
+    Err(Failure::Other(format!("{} of {count} tenants failed: {}; the log says why", failed.len(), failed.join(", "))))
 }

@@ -1,12 +1,22 @@
 //! The signals that end the program: SIGINT (Ctrl-C) and SIGTERM.
 
+#[cfg(unix)]
+use signal_hook::consts::{SIGINT, SIGTERM};
+#[cfg(unix)]
+use signal_hook::flag;
+#[cfg(unix)]
+use std::sync::{Arc, atomic::AtomicBool};
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::Failure;
 
-/// A token that the first signal cancels. The second signal ends the process as if there were no
-/// handler at all.
+/// A token that the first signal cancels: the program then stops in good order. On Unix, Ctrl-C while
+/// it is stopping ends it at once, as if there were no handler; what was shown is on disk all the
+/// same. A further SIGTERM changes nothing: supervisors repeat it, and have SIGKILL for when they
+/// lose patience.
 pub(super) fn stop() -> Result<CancellationToken, Failure> {
     let stop = CancellationToken::new();
     let cancelled = stop.clone();
@@ -21,14 +31,14 @@ pub(super) fn stop() -> Result<CancellationToken, Failure> {
 
 #[cfg(unix)]
 struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
+    interrupt: Signal,
+    terminate: Signal,
 }
 
 #[cfg(unix)]
 impl Signals {
     fn new() -> Result<Self, Failure> {
-        use tokio::signal::unix::{SignalKind, signal};
+        arm().map_err(Failure::other)?;
         let interrupt = signal(SignalKind::interrupt()).map_err(Failure::other)?;
         let terminate = signal(SignalKind::terminate()).map_err(Failure::other)?;
         Ok(Self { interrupt, terminate })
@@ -40,6 +50,18 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
         }
     }
+}
+
+/// Has the first signal see to it that a later SIGINT does what it does by default. All of this
+/// happens within the handlers, so it works even when every thread is stuck. They run in the order of
+/// their registration: a signal must look at the flag before it sets it, or the first one kills.
+#[cfg(unix)]
+fn arm() -> std::io::Result<()> {
+    let stopping = Arc::new(AtomicBool::new(false));
+    flag::register_conditional_default(SIGINT, stopping.clone())?;
+    flag::register(SIGINT, stopping.clone())?;
+    flag::register(SIGTERM, stopping)?;
+    Ok(())
 }
 
 #[cfg(not(unix))]

@@ -1,4 +1,7 @@
 //! The ledger's files: `ledger.redb` and `ledger.lock` in the storage directory.
+//!
+//! A new ledger is made under another name and renamed when it is whole. So a `ledger.redb` that is
+//! empty or has no tables is damage and never a first run.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -8,12 +11,13 @@ use std::path::{Path, PathBuf};
 use redb::{Database, DatabaseError};
 
 use super::OpenError;
-use super::store::{CACHE_BYTES, SCHEMA_VERSION, Store, StoreError};
+use super::store::{CACHE_BYTES, SCHEMA_VERSION, Store, StoreError, lay};
 
 const LEDGER_FILE: &str = "ledger.redb";
+const NEW_FILE: &str = "ledger.redb.new";
 const LOCK_FILE: &str = "ledger.lock";
 
-/// Opens the database; a value, so that tests can put faults below it.
+/// Opens the database, which exists; a value, so that tests can put faults below it.
 pub(super) type Opener = Box<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send>;
 
 /// The locked directory. The lock is held as long as this lives, also while the database is closed
@@ -27,7 +31,7 @@ pub(super) struct Files {
 impl Files {
     /// Makes the directory if need be and locks it.
     pub(super) fn lock(directory: &Path) -> Result<Self, OpenError> {
-        Self::lock_with(directory, Box::new(|path| redb::Builder::new().set_cache_size(CACHE_BYTES).create(path)))
+        Self::lock_with(directory, Box::new(|path| redb::Builder::new().set_cache_size(CACHE_BYTES).open(path)))
     }
 
     /// The same with another way to open the database.
@@ -69,23 +73,43 @@ impl Files {
 
     /// Opens the ledger file, or makes it.
     pub(super) fn open(&self) -> Result<Store, OpenError> {
-        let existed = self.path.exists();
-        let store = self.reopen().map_err(|error| self.explain(error))?;
-        if !existed && let Some(directory) = self.path.parent() {
-            // Without this a crash of the machine could lose the file's name with all that is in it.
-            File::open(directory).and_then(|directory| directory.sync_all()).map_err(|source| OpenError::Io {
-                path: directory.to_owned(),
-                action: "sync the directory",
-                source,
-            })?;
+        if !self.path.exists() {
+            self.make()?;
         }
-        Ok(store)
+        self.reopen().map_err(|error| self.explain(error))
     }
 
-    /// Opens the ledger file again after a failed commit.
+    fn make(&self) -> Result<(), OpenError> {
+        let failed = |action| {
+            let path = self.path.clone();
+            move |source| OpenError::Io { path, action, source }
+        };
+        let new = self.path.with_file_name(NEW_FILE);
+        // What an earlier start left half made.
+        if new.exists() {
+            fs::remove_file(&new).map_err(failed("replace what an earlier start left beside the ledger"))?;
+        }
+        Database::create(&new)
+            .map_err(StoreError::from)
+            .and_then(|database| lay(&database))
+            .map_err(|error| self.explain(error))?;
+        fs::rename(&new, &self.path).map_err(failed("name the new ledger"))?;
+        // Without this a crash of the machine could lose the file's name with all that is in it.
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed("sync the directory"))
+    }
+
+    /// Opens the ledger file, which exists; also again after a failed commit.
     pub(super) fn reopen(&self) -> Result<Store, StoreError> {
+        if fs::metadata(&self.path).is_ok_and(|metadata| metadata.len() == 0) {
+            return Err(StoreError::Corrupt("the file is empty".into()));
+        }
+        let open = || {
+            Store::refuse_newer(&self.path)?;
+            Store::open((self.opener)(&self.path)?)
+        };
         // A damaged file can make redb panic where it trusts what it once wrote.
-        catch_unwind(AssertUnwindSafe(|| Store::new((self.opener)(&self.path)?)))
+        catch_unwind(AssertUnwindSafe(open))
             .unwrap_or_else(|_| Err(StoreError::Corrupt("its pages do not fit together".into())))
     }
 

@@ -11,8 +11,9 @@
 //! front. Every write goes through [`Store::write`]: one transaction, durable when it returns.
 
 use std::ops::Bound;
+use std::path::Path;
 
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
 
 use super::counting::Known;
 use super::record::{RECORD_BYTES, SessionRecord};
@@ -75,12 +76,20 @@ pub struct Tables<'t> {
 }
 
 impl Store {
-    /// Takes a database in: checks its version, and lays the tables of a new one.
-    pub fn new(database: Database) -> Result<Self, StoreError> {
-        let salt = match read_meta(&database)? {
-            Some(salt) => salt,
-            None => lay(&database)?,
-        };
+    /// Refuses a file of a later release before anything may write to it: opening a database to
+    /// write puts redb's own books in order.
+    pub fn refuse_newer(path: &Path) -> Result<(), StoreError> {
+        // What else may be wrong with the file, the opening that follows will tell.
+        let Ok(database) = Builder::new().set_cache_size(CACHE_BYTES).open_read_only(path) else { return Ok(()) };
+        match read_meta(&database) {
+            Err(newer @ StoreError::Newer(_)) => Err(newer),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a ledger's database in.
+    pub fn open(database: Database) -> Result<Self, StoreError> {
+        let salt = read_meta(&database)?;
         Ok(Self { database, salt })
     }
 
@@ -195,14 +204,12 @@ impl Tables<'_> {
     }
 }
 
-/// The salt of an existing ledger; `None` for a file that has no tables yet.
-fn read_meta(database: &Database) -> Result<Option<Salt>, StoreError> {
-    let transaction = database.begin_read()?;
-    let meta = match transaction.open_table(META) {
+/// Checks that a database is a ledger of this version, and returns its salt.
+fn read_meta(database: &impl ReadableDatabase) -> Result<Salt, StoreError> {
+    let meta = match database.begin_read()?.open_table(META) {
         Ok(meta) => meta,
-        Err(redb::TableError::TableDoesNotExist(_)) if transaction.list_tables()?.next().is_none() => return Ok(None),
         Err(redb::TableError::TableDoesNotExist(_)) => {
-            return Err(StoreError::Corrupt("a database, but of another program".into()));
+            return Err(StoreError::Corrupt("a database, but not a ledger".into()));
         }
         Err(error) => return Err(error.into()),
     };
@@ -214,23 +221,23 @@ fn read_meta(database: &Database) -> Result<Option<Salt>, StoreError> {
     }
     let salt: Option<[u8; SALT_BYTES]> = meta.get(META_SALT)?.and_then(|value| value.value().try_into().ok());
     let salt = salt.ok_or_else(|| StoreError::Corrupt("it has no salt".into()))?;
-    Ok(Some(Salt::from_bytes(salt)))
+    Ok(Salt::from_bytes(salt))
 }
 
-fn lay(database: &Database) -> Result<Salt, StoreError> {
-    let salt = Salt::random();
+/// Makes an empty database a ledger, with a salt of its own.
+pub fn lay(database: &Database) -> Result<(), StoreError> {
     let mut transaction = database.begin_write()?;
     transaction.set_quick_repair(true);
     {
         let mut meta = transaction.open_table(META)?;
         meta.insert(META_SCHEMA, SCHEMA_VERSION.to_le_bytes().as_slice())?;
-        meta.insert(META_SALT, salt.bytes().as_slice())?;
+        meta.insert(META_SALT, Salt::random().bytes().as_slice())?;
     }
     transaction.open_table(TENANTS)?;
     transaction.open_table(KNOWN)?;
     transaction.open_table(SESSIONS)?;
     transaction.commit()?;
-    Ok(salt)
+    Ok(())
 }
 
 fn known_key(tenant: u32, id: &IdHash) -> KnownKey {

@@ -146,20 +146,21 @@ impl TenantMetrics {
 
     /// A poll succeeded.
     pub fn poll_succeeded(&self, ended: DateTime<Utc>, took: Duration) {
-        self.poll_ended(true, took);
         self.last_success(ended);
+        self.poll_ended(true, took);
     }
 
     /// A poll failed.
     pub fn poll_failed(&self, reason: FailureReason, took: Duration) {
-        self.poll_ended(false, took);
         self.own.poll_failures.with_label_values(&[&*self.name, reason.as_str()]).inc();
+        self.poll_ended(false, took);
     }
 
     fn poll_ended(&self, up: bool, took: Duration) {
-        self.own.up.with_label_values(&[&*self.name]).set(f64::from(up));
         self.own.last_duration.with_label_values(&[&*self.name]).set(took.as_secs_f64());
         self.own.polls.with_label_values(&[&*self.name]).inc();
+        // Last, so that a scrape in between never shows an outcome without what belongs to it.
+        self.own.up.with_label_values(&[&*self.name]).set(f64::from(up));
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tracing::warn;
 
 use super::TenantPoll;
 use crate::clock;
@@ -15,8 +14,8 @@ use crate::source::SourceError;
 use crate::status::FailureReason;
 
 /// Reports in one transaction: enough that the disk's sync does not matter, few enough to bound
-/// memory (some kilobytes each).
-const BATCH_REPORTS: usize = 5_000;
+/// memory (some kilobytes each, for every poll under way).
+const BATCH_REPORTS: usize = 2_000;
 /// Clocks that differ by more are not both right.
 const MAX_CLOCK_DIFFERENCE: TimeDelta = TimeDelta::days(1);
 
@@ -74,14 +73,14 @@ pub(super) async fn run(tenant: Arc<TenantPoll>, writer: Writer) -> Result<Summa
             Ok(Some(page)) => {
                 counting.take(page.reports, page.rejects);
                 if counting.is_full() {
-                    counting.commit(clock_of(&tenant.name, reading.date()), None).await?;
+                    counting.commit(clock_of(&tenant, reading.date()), None).await?;
                 }
             }
             Ok(None) => break Ok(EndOfReading { rows_missing: reading.rows_missing() }),
             Err(error) => break Err(error),
         }
     };
-    let clock = clock_of(&tenant.name, reading.date());
+    let clock = clock_of(&tenant, reading.date());
     match result {
         Ok(end) => {
             counting.commit(clock, Some(end)).await?;
@@ -134,12 +133,10 @@ impl Counting<'_> {
     }
 }
 
-fn clock_of(tenant: &str, service: Option<DateTime<Utc>>) -> Clock {
+fn clock_of(tenant: &TenantPoll, service: Option<DateTime<Utc>>) -> Clock {
     let machine = clock::now();
     let (clock, disagree) = believe(service, machine);
-    if disagree {
-        warn!(tenant, %machine, service = %clock.now, "The clocks differ by over a day; the service's is believed");
-    }
+    tenant.told.clocks(disagree, machine, clock.now);
     clock
 }
 

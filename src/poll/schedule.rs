@@ -25,9 +25,10 @@ impl Schedule {
         if !std::mem::replace(&mut self.polled, true) {
             return self.start;
         }
-        let since = now.saturating_duration_since(self.start + self.offset);
-        let turns = since.as_nanos() / self.interval.as_nanos().max(1) + 1;
-        let due = self.start + self.offset + self.interval * u32::try_from(turns).unwrap_or(u32::MAX);
+        let place = self.start + self.offset;
+        let since = now.saturating_duration_since(place);
+        let turns = if now < place { 0 } else { since.as_nanos() / self.interval.as_nanos().max(1) + 1 };
+        let due = place + self.interval * u32::try_from(turns).unwrap_or(u32::MAX);
         // Right after its first poll a tenant waits at least half an interval for its place.
         if due.saturating_duration_since(now) < self.interval / 2 && since < self.interval {
             return due + self.interval;
@@ -53,7 +54,7 @@ mod tests {
             first_turns.push(due - start);
             assert_eq!(schedule.next(due + Duration::from_secs(5)), due + 4 * MINUTE);
         }
-        assert_eq!(first_turns, [4 * MINUTE, 5 * MINUTE, 6 * MINUTE, 7 * MINUTE]);
+        assert_eq!(first_turns, [4 * MINUTE, 5 * MINUTE, 6 * MINUTE, 3 * MINUTE]);
     }
 
     #[test]

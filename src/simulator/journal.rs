@@ -7,6 +7,9 @@ use chrono::{DateTime, Utc};
 /// How many requests are kept for a tenant; older ones are forgotten.
 const KEPT: usize = 4096;
 
+/// How much of a body is kept: no request of ours is longer.
+pub(super) const KEPT_BODY_BYTES: usize = 1024;
+
 /// A request and its answer's status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
@@ -28,6 +31,8 @@ pub struct Recorded {
     pub accept_encoding: Option<String>,
     /// `User-Agent`.
     pub user_agent: Option<String>,
+    /// The body, cut at [`KEPT_BODY_BYTES`]. Empty for the token endpoint, where it holds a secret.
+    pub body: String,
     /// Whether it would have changed something. Such a request is always refused.
     pub write: bool,
 }

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::answer::{Answer, CLIENT_REQUEST_ID, Call};
 use super::body::Script;
-use super::journal::Recorded;
+use super::journal::{KEPT_BODY_BYTES, Recorded};
 use super::state::Shared;
 use super::{control, graph, token};
 
@@ -103,6 +103,10 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Script>
     answer.dress(&call)
 }
 
+fn kept(body: &Bytes) -> String {
+    String::from_utf8_lossy(&body[..body.len().min(KEPT_BODY_BYTES)]).into_owned()
+}
+
 fn token_endpoint(path: &str) -> Option<&str> {
     let segment = path.strip_prefix('/')?.strip_suffix("/oauth2/v2.0/token")?;
     (!segment.contains('/')).then_some(segment)
@@ -121,6 +125,7 @@ fn recorded(call: &Call, answer: &Answer) -> Recorded {
         prefer: header(HeaderName::from_static("prefer")),
         accept_encoding: header(ACCEPT_ENCODING),
         user_agent: header(USER_AGENT),
+        body: if token_endpoint(&call.path).is_some() { String::new() } else { kept(&call.body) },
         write: answer.write,
     }
 }

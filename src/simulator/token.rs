@@ -40,6 +40,11 @@ impl Tokens {
         self.issued
     }
 
+    /// The texts of those that are remembered.
+    pub fn texts(&self) -> Vec<String> {
+        self.by_text.keys().cloned().collect()
+    }
+
     /// The token of this text.
     pub fn find(&self, text: &str) -> Option<Token> {
         self.by_text.get(text).cloned()

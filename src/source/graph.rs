@@ -16,8 +16,9 @@ mod transport;
 mod url;
 
 pub use client::{Client, Request};
-pub use retry::{Budget, RetryPolicy};
+pub use retry::{Budget, RetryPolicy, Timeouts};
 pub use transport::Answer;
 
 pub(super) use errors::answer_is_html;
+pub(super) use retry::Attempt;
 pub(super) use url::{below, follow, shown};

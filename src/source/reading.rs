@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use super::graph::{Budget, Client, Request, answer_is_html, shown};
+use super::graph::{Attempt, Budget, Client, Request, answer_is_html, shown};
 use super::{Page, SourceError};
 use crate::status::FailureReason;
 
@@ -136,7 +136,8 @@ impl Reading {
 
     async fn fetch(&mut self) -> Result<(Decoded, Option<DateTime<Utc>>), SourceError> {
         let request = self.paging.request();
-        let mut attempt = 1;
+        // What failed within an attempt is charged twice then, so the reading rather ends too early.
+        let mut attempt = Attempt::first();
         loop {
             let answer = self.client.send(&request, &mut self.budget).await?;
             let date = answer.date();
@@ -151,7 +152,7 @@ impl Reading {
                 return Err(error);
             }
             self.client.pause_after_cut(error, attempt, &mut self.budget).await?;
-            attempt += 1;
+            attempt = attempt.next();
         }
     }
 
@@ -175,13 +176,15 @@ impl Reading {
 
 async fn decode(decoder: Arc<dyn Decoder>, body: Bytes) -> Result<Result<Decoded, Unreadable>, SourceError> {
     if answer_is_html(&body) {
-        return Ok(Err(Unreadable::Wrong("the answer is HTML (a proxy or gateway page?)".to_owned())));
+        let why = "the answer is HTML (a proxy or gateway page?); check graph_url and source.path";
+        return Ok(Err(Unreadable::Wrong(why.to_owned())));
     }
     if body.len() <= INLINE_DECODE_BYTES {
         return Ok(decoder.decode(&body));
     }
     // Whoever drops the reading does not wait for this; it ends soon, as a body has a bound.
-    let decoding = tokio::task::spawn_blocking(move || decoder.decode(&body));
+    let span = tracing::Span::current();
+    let decoding = tokio::task::spawn_blocking(move || span.in_scope(|| decoder.decode(&body)));
     decoding.await.map_err(|_| SourceError::new(FailureReason::Internal, "decoding a page failed"))
 }
 

@@ -228,7 +228,7 @@ pub fn quick() -> RetryPolicy {
         attempts_per_request: 3,
         first_wait: Duration::from_millis(1),
         longest_wait: Duration::from_millis(1),
-        wait_per_poll: Duration::from_secs(5),
+        loss_per_poll: Duration::from_secs(30),
         ..RetryPolicy::default()
     }
 }

@@ -5,10 +5,19 @@
 
 mod cli;
 mod config;
+mod demo;
 mod docs;
+mod exactness;
 mod exposition;
+mod failures;
+mod faults;
 mod golden;
+mod ledger;
+mod memory;
+mod once;
 mod prometheus;
+mod stopping;
+mod storage;
 mod support;
 mod tidy;
 mod tools;

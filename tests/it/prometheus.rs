@@ -163,6 +163,7 @@ fn the_demo_is_scraped_and_goes_on_rising() {
     let simulator = Simulated::of(&mut demo, directory.path());
     let prometheus = Prometheus::start(demo.address());
     prometheus.wait_for("up", |up| up.values().eq(&[1.0]));
+    prometheus.wait_for("sum(remote_assistance_up)", |tenants| tenants.values().eq(&[3.0]));
 
     let (from, first) = look(&prometheus, &simulator);
     let types: Vec<_> = first.keys().filter(|name| **name != "other").collect();

@@ -30,6 +30,16 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// From here on, inline snapshots have stand-ins for what differs from run to run.
+pub fn stand_ins() -> insta::internals::SettingsBindDropGuard {
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"localhost:\d+", "localhost:PORT");
+    settings.add_filter(r"request-id [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "request-id GUID");
+    settings.add_filter(r"Activity ID: [0-9a-f-]+", "Activity ID: GUID");
+    settings.add_filter(r"/\S+/\.tmp\w+/", "DIRECTORY/");
+    settings.bind_to_scope()
+}
+
 /// The program, running as a process of its own. Killed when dropped.
 pub struct Exporter {
     child: Child,
@@ -47,8 +57,13 @@ impl Exporter {
     }
 
     /// Starts a command that ends up as the program. It should listen on a free port.
-    pub fn spawn(mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    pub fn spawn(command: Command) -> Self {
+        Self::spawn_with_output(command, Stdio::null())
+    }
+
+    /// The same with a place for what it writes to standard output.
+    pub fn spawn_with_output(mut command: Command, output: impl Into<Stdio>) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(output).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (lines, stderr) = (log.clone(), child.stderr.take().unwrap());
         let reader = std::thread::spawn(move || {
@@ -113,10 +128,10 @@ impl Exporter {
         self.child.id()
     }
 
-    /// Kills it as a crash would: SIGKILL, no farewell.
-    pub fn kill(mut self) {
+    /// Kills it as a crash would: SIGKILL, no farewell. Returns its whole log.
+    pub fn kill(mut self) -> Vec<String> {
         self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.wait().1
     }
 
     /// Sends a signal by name.
@@ -153,7 +168,6 @@ impl Drop for Exporter {
 /// An HTTP answer.
 pub struct Answer {
     pub status: u16,
-    pub head: String,
     pub body: Vec<u8>,
 }
 
@@ -189,7 +203,7 @@ pub fn exchange(mut stream: impl Read + Write, request: &str) -> std::io::Result
         return Err(std::io::ErrorKind::UnexpectedEof.into());
     }
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or(std::io::ErrorKind::InvalidData)?;
-    Ok(Answer { status, head, body })
+    Ok(Answer { status, body })
 }
 
 /// The samples of one scrape, by series: `name{label="value",…}` without the project's prefix.
@@ -257,6 +271,7 @@ impl Scrape {
 pub struct Lab {
     pub simulator: Simulator,
     pub directory: tempfile::TempDir,
+    /// Runs the simulator; must live as long.
     pub runtime: tokio::runtime::Runtime,
     clock: Arc<Frozen>,
 }

@@ -2,8 +2,8 @@
 //! is lost, nothing is counted twice.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use redb::StorageBackend;
 use redb::backends::{FileBackend, InMemoryBackend};
@@ -61,7 +61,7 @@ impl<B: StorageBackend> StorageBackend for Fused<B> {
 fn fused(directory: &Path, fuse: &Fuse) -> Ledger {
     let fuse = fuse.clone();
     let opener: Opener = Box::new(move |path| {
-        let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(path)?;
         redb::Builder::new().create_with_backend(Fused { below: FileBackend::new(file)?, fuse: fuse.clone() })
     });
     Ledger::open_files(Files::lock_with(directory, opener).unwrap(), settings(), noon()).unwrap()
@@ -103,47 +103,51 @@ fn a_commit_that_fails_at_any_step_is_as_if_it_had_never_been_tried() {
     assert!(failures > 5, "the fuse burnt in only {failures} commits");
 }
 
+/// Keeps the file as it was after every operation.
+#[derive(Debug)]
+struct Recording {
+    below: InMemoryBackend,
+    steps: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+impl Recording {
+    fn keep(&self) -> io::Result<()> {
+        let mut copy = vec![0; usize::try_from(self.below.len()?).map_err(io::Error::other)?];
+        self.below.read(0, &mut copy)?;
+        self.steps.lock().unwrap().push(copy);
+        Ok(())
+    }
+}
+impl StorageBackend for Recording {
+    fn len(&self) -> io::Result<u64> {
+        self.below.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.below.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.below.set_len(len)?;
+        self.keep()
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.below.sync_data()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.below.write(offset, data)?;
+        self.keep()
+    }
+}
+
 /// A disk that keeps only what was written before the power went: the file as of every operation.
 #[test]
 fn power_that_goes_at_any_step_leaves_one_of_two_states() {
-    #[derive(Debug)]
-    struct Recording {
-        below: InMemoryBackend,
-        steps: Arc<std::sync::Mutex<Vec<Vec<u8>>>>,
-    }
-    impl Recording {
-        fn keep(&self) -> io::Result<()> {
-            let mut copy = vec![0; usize::try_from(self.below.len()?).map_err(io::Error::other)?];
-            self.below.read(0, &mut copy)?;
-            self.steps.lock().unwrap().push(copy);
-            Ok(())
-        }
-    }
-    impl StorageBackend for Recording {
-        fn len(&self) -> io::Result<u64> {
-            self.below.len()
-        }
-        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-            self.below.read(offset, out)
-        }
-        fn set_len(&self, len: u64) -> io::Result<()> {
-            self.below.set_len(len)?;
-            self.keep()
-        }
-        fn sync_data(&self) -> io::Result<()> {
-            self.below.sync_data()
-        }
-        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-            self.below.write(offset, data)?;
-            self.keep()
-        }
-    }
     let directory = tempfile::tempdir().unwrap();
-    let steps = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let steps = Arc::new(Mutex::new(Vec::new()));
     let recorded = steps.clone();
     let opener: Opener = Box::new(move |_| {
         let below = Recording { below: InMemoryBackend::new(), steps: recorded.clone() };
-        redb::Builder::new().create_with_backend(below)
+        let database = redb::Builder::new().create_with_backend(below)?;
+        crate::ledger::store::lay(&database).unwrap();
+        Ok(database)
     });
     let mut ledger =
         Ledger::open_files(Files::lock_with(directory.path(), opener).unwrap(), settings(), noon()).unwrap();

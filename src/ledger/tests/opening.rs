@@ -87,7 +87,7 @@ fn damage_stops_the_program_and_is_never_replaced() {
     header[..4].copy_from_slice(b"gone");
     let mut roots = whole.clone();
     roots[32..320].fill(0xaa);
-    for damaged in [header, b"not a ledger at all".to_vec(), whole[..whole.len() / 2].to_vec(), roots] {
+    for damaged in [header, Vec::new(), b"not a ledger at all".to_vec(), whole[..whole.len() / 2].to_vec(), roots] {
         fs::write(&file, &damaged).unwrap();
         let error = message(directory.path());
         assert!(error.starts_with("DIR/ledger.redb: the ledger is corrupt ("), "{error}");
@@ -103,6 +103,27 @@ fn damage_stops_the_program_and_is_never_replaced() {
 }
 
 #[test]
+fn a_ledger_that_was_left_half_made_is_made_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("ledger.redb.new"), "half").unwrap();
+    assert_eq!(contoso(&open(directory.path())).counted(), 0);
+    assert!(!directory.path().join("ledger.redb.new").exists());
+}
+
+#[test]
+fn a_ledger_that_vanishes_while_it_runs_is_not_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut ledger = open(directory.path());
+    count(&mut ledger, reading(vec![session("1", TimeDelta::hours(1))]));
+    // As after a failed commit: the file must be read again.
+    ledger.store = None;
+    fs::remove_file(directory.path().join("ledger.redb")).unwrap();
+    ledger.commit(&[reading(vec![session("2", TimeDelta::hours(1))])]).unwrap_err();
+    assert_eq!(contoso(&ledger).counted(), 1);
+    assert!(!directory.path().join("ledger.redb").exists());
+}
+
+#[test]
 fn a_database_of_another_program_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let database = redb::Database::create(directory.path().join("ledger.redb")).unwrap();
@@ -110,7 +131,7 @@ fn a_database_of_another_program_is_left_alone() {
     transaction.open_table(redb::TableDefinition::<u64, u64>::new("theirs")).unwrap();
     transaction.commit().unwrap();
     drop(database);
-    assert!(message(directory.path()).contains("a database, but of another program"));
+    assert!(message(directory.path()).contains("a database, but not a ledger"));
 }
 
 #[test]
@@ -125,10 +146,12 @@ fn a_newer_ledger_is_refused() {
     }
     transaction.commit().unwrap();
     drop(database);
+    let before = fs::read(directory.path().join("ledger.redb")).unwrap();
     assert_eq!(
         message(directory.path()),
         "DIR/ledger.redb: the ledger has schema version 2, this release reads up to 1; run the release that wrote it, or a later one"
     );
+    assert_eq!(fs::read(directory.path().join("ledger.redb")).unwrap(), before, "not a byte is touched");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use url::Url;
 use super::client::Link;
 use super::entra;
 use super::errors::one_line;
-use super::retry::{Budget, Failure, Retry};
+use super::retry::{Attempt, Budget, Failure, Retry};
 use super::token_wire::TokenWire;
 use super::url::shown;
 use crate::config;
@@ -101,7 +101,7 @@ impl Credentials {
         link: &Arc<Link>,
         budget: &mut Budget,
     ) -> Result<Cached, SourceError> {
-        let (mut attempt, mut fresh) = (1, false);
+        let (mut attempt, mut fresh) = (Attempt::first(), false);
         loop {
             let mut failure = match self.ask_once(client_id, secret, link, fresh).await {
                 Ok(cached) => return Ok(cached),
@@ -109,7 +109,7 @@ impl Credentials {
             };
             failure.error.message = redact(&failure.error.message, secret, "<secret>");
             fresh = budget.pause(failure, attempt, &*link.observer).await?;
-            attempt += 1;
+            attempt = attempt.next();
         }
     }
 
@@ -225,7 +225,8 @@ async fn secret_file(key: &str, path: &Path) -> Result<String, SourceError> {
         file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text).await?;
         std::io::Result::Ok(text)
     };
-    let text = read.await.map_err(|error| fail(&error.to_string()))?;
+    let unreadable = |error| fail(&format!("{error}; it is read whenever it is needed: keep it in place and readable"));
+    let text = read.await.map_err(unreadable)?;
     if text.len() as u64 > MAX_SECRET_BYTES {
         return Err(fail(&format!("the file has more than {MAX_SECRET_BYTES} bytes: is it the right one?")));
     }

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::auth::{Credentials, Token};
 use super::body::Caps;
 use super::errors;
-use super::retry::{Budget, Failure, Retry, RetryPolicy};
-use super::transport::{Answer, Outgoing, Timeouts, Transport};
+use super::retry::{Attempt, Budget, Failure, Retry, RetryPolicy};
+use super::transport::{Answer, Outgoing, Transport};
 use super::url::{is_protected, is_same_origin, shown};
 use crate::config;
 use crate::session::Label as _;
@@ -52,21 +52,20 @@ pub(super) struct Link {
 impl Client {
     /// A client for a tenant; sends nothing yet.
     pub fn new(tenant: &config::Tenant, observer: Arc<dyn Observer>, policy: RetryPolicy) -> Result<Self, SourceError> {
-        Self::with_limits(tenant, observer, policy, Timeouts::default(), Caps::PAGE)
+        Self::with_caps(tenant, observer, policy, Caps::PAGE)
     }
 
-    pub(super) fn with_limits(
+    pub(super) fn with_caps(
         tenant: &config::Tenant,
         observer: Arc<dyn Observer>,
         policy: RetryPolicy,
-        timeouts: Timeouts,
         caps: Caps,
     ) -> Result<Self, SourceError> {
         if !is_protected(&tenant.graph_url) {
             let message = format!("graph_url {} is plain http: only loopback may be", shown(&tenant.graph_url));
             return Err(SourceError::new(FailureReason::BadRequest, message));
         }
-        let transport = Transport::new(tenant.ca_file.as_deref(), timeouts, caps)?;
+        let transport = Transport::new(tenant.ca_file.as_deref(), policy.timeouts, caps)?;
         let link = Arc::new(Link { transport, observer });
         Ok(Self { origin: tenant.graph_url.clone(), link, credentials: Credentials::new(tenant), policy })
     }
@@ -78,9 +77,11 @@ impl Client {
 
     /// Sends a request, again where that makes sense, until a 2xx answer is there whole.
     pub async fn send(&self, request: &Request, budget: &mut Budget) -> Result<Answer, SourceError> {
-        let (mut attempt, mut fresh, mut renewed) = (1, false, false);
+        let (mut number, mut fresh, mut renewed) = (1, false, false);
         loop {
             let token = self.credentials.token(&self.link, budget).await?;
+            // The token's own failures have been charged already.
+            let attempt = Attempt { number, began: Instant::now() };
             let failure = match self.attempt(request, token.as_ref(), fresh).await {
                 Ok(answer) if answer.status.is_success() => return Ok(answer),
                 Ok(answer) if answer.status == StatusCode::UNAUTHORIZED && !renewed && token.is_some() => {
@@ -94,7 +95,7 @@ impl Client {
                 Err(failure) => failure,
             };
             fresh = budget.pause(redacted(failure, token.as_ref()), attempt, &*self.link.observer).await?;
-            attempt += 1;
+            number += 1;
         }
     }
 
@@ -102,7 +103,7 @@ impl Client {
     pub async fn pause_after_cut(
         &self,
         error: SourceError,
-        attempt: u32,
+        attempt: Attempt,
         budget: &mut Budget,
     ) -> Result<(), SourceError> {
         let retry = Retry::After { asked: None, fresh: true };

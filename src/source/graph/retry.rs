@@ -1,6 +1,6 @@
 //! When an attempt is made again, and how long after. Pure but for the sleep itself.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
@@ -15,12 +15,26 @@ pub struct RetryPolicy {
     pub attempts_per_request: u32,
     /// How many requests are sent again in one poll: a poll may have thousands of pages.
     pub retries_per_poll: u32,
-    /// How long one poll waits in all.
-    pub wait_per_poll: Duration,
+    /// How long one poll spends in all on attempts that fail and on the waits after them. The attempt
+    /// that begins last may go on beyond it, as long as its time-outs allow.
+    pub loss_per_poll: Duration,
     /// The upper bound of the first wait where the service names none; it doubles with each attempt.
     pub first_wait: Duration,
     /// The upper bound of every such wait.
     pub longest_wait: Duration,
+    /// When one attempt is given up.
+    pub timeouts: Timeouts,
+}
+
+/// The time-outs of one attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For a connection.
+    pub connect: Duration,
+    /// Between two pieces of an answer, and before its first.
+    pub read: Duration,
+    /// For the attempt as a whole.
+    pub total: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -28,10 +42,25 @@ impl Default for RetryPolicy {
         Self {
             attempts_per_request: 6,
             retries_per_poll: 50,
-            // Below the default poll interval of five minutes, so that polls do not pile up.
-            wait_per_poll: Duration::from_secs(180),
+            // With one read time-out more it is below the default poll interval of five minutes: a
+            // service that hangs costs a poll no turn, and holds its place among the polls no longer.
+            loss_per_poll: Duration::from_secs(180),
             first_wait: Duration::from_secs(1),
             longest_wait: Duration::from_secs(30),
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            // To a service that is there, connecting takes well under a second.
+            connect: Duration::from_secs(10),
+            // The report can take long to be made.
+            read: Duration::from_secs(60),
+            // An answer cannot drip for ever.
+            total: Duration::from_secs(240),
         }
     }
 }
@@ -43,6 +72,27 @@ pub(super) struct Failure {
     pub error: SourceError,
     /// Whether another may follow.
     pub retry: Retry,
+}
+
+/// Which attempt it was, and since when it went on.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    /// Its number, from 1.
+    pub number: u32,
+    /// When it began.
+    pub began: Instant,
+}
+
+impl Attempt {
+    /// The first attempt, which begins now.
+    pub fn first() -> Self {
+        Self { number: 1, began: Instant::now() }
+    }
+
+    /// The attempt after this one, which begins now.
+    pub fn next(self) -> Self {
+        Self { number: self.number.saturating_add(1), began: Instant::now() }
+    }
 }
 
 /// Whether another attempt may follow.
@@ -64,25 +114,25 @@ pub(super) enum Retry {
 pub struct Budget {
     policy: RetryPolicy,
     retries_left: u32,
-    wait_left: Duration,
+    time_left: Duration,
 }
 
 impl Budget {
     /// A poll's whole patience.
     pub fn new(policy: RetryPolicy) -> Self {
-        Self { retries_left: policy.retries_per_poll, wait_left: policy.wait_per_poll, policy }
+        Self { retries_left: policy.retries_per_poll, time_left: policy.loss_per_poll, policy }
     }
 
     /// Sleeps until the request may be sent again, or gives the error back, with the reason why not.
-    /// `attempt` counts from 1. Tells whether a new connection is wanted.
+    /// `attempt` is the one that failed just now. Tells whether a new connection is wanted.
     pub(super) async fn pause(
         &mut self,
         failure: Failure,
-        attempt: u32,
+        attempt: Attempt,
         observer: &dyn Observer,
     ) -> Result<bool, SourceError> {
         let Retry::After { asked, fresh } = failure.retry else { return Err(failure.error) };
-        let wait = self.spend(failure.error, attempt, asked)?;
+        let wait = self.spend(failure.error, attempt.number, attempt.began.elapsed(), asked)?;
         tokio::time::sleep(wait).await;
         observer.retry();
         Ok(fresh)
@@ -92,26 +142,28 @@ impl Budget {
         &mut self,
         mut error: SourceError,
         attempt: u32,
+        lost: Duration,
         asked: Option<Duration>,
     ) -> Result<Duration, SourceError> {
+        self.time_left = self.time_left.saturating_sub(lost);
         if attempt >= self.policy.attempts_per_request || self.retries_left == 0 {
-            error.message.push_str(&format!("; gave up after {attempt} attempts"));
+            error.message.push_str(&gave_up(attempt));
             return Err(error);
         }
         let wait = asked.unwrap_or_else(|| self.back_off(attempt));
-        if wait > self.wait_left {
-            let left = self.wait_left.as_secs();
+        if wait > self.time_left || self.time_left.is_zero() {
+            let left = self.time_left.as_secs();
             error.message.push_str(&match asked {
                 Some(asked) => format!(
                     "; the service asks to wait {} s and this poll has {left} s left; the next poll tries again",
                     asked.as_secs_f64()
                 ),
-                None => format!("; gave up after {attempt} attempts: this poll has {left} s left to wait"),
+                None => format!("{}: this poll has {left} s left", gave_up(attempt)),
             });
             return Err(error);
         }
         self.retries_left -= 1;
-        self.wait_left -= wait;
+        self.time_left -= wait;
         tracing::info!(attempt, wait_seconds = wait.as_secs_f64(), reason = %error.message, "trying again");
         Ok(wait)
     }
@@ -121,6 +173,10 @@ impl Budget {
         let doubled = self.policy.first_wait.saturating_mul(2u32.saturating_pow(attempt.saturating_sub(1)));
         doubled.min(self.policy.longest_wait).mul_f64(rand::rng().random())
     }
+}
+
+fn gave_up(attempts: u32) -> String {
+    if attempts == 1 { "; gave up after 1 attempt".to_owned() } else { format!("; gave up after {attempts} attempts") }
 }
 
 /// What `Retry-After` asks for: seconds, with a fraction or not, or a date, which is taken relative to
@@ -173,25 +229,39 @@ mod tests {
     fn a_request_has_a_bounded_number_of_attempts() {
         let policy = RetryPolicy { attempts_per_request: 3, ..RetryPolicy::default() };
         let mut budget = Budget::new(policy);
-        let zero = Some(Duration::ZERO);
-        assert!(budget.spend(error(), 1, zero).is_ok());
-        assert!(budget.spend(error(), 2, zero).is_ok());
-        assert_eq!(budget.spend(error(), 3, zero).unwrap_err().message, "429; gave up after 3 attempts");
+        let (zero, no_time) = (Some(Duration::ZERO), Duration::ZERO);
+        assert!(budget.spend(error(), 1, no_time, zero).is_ok());
+        assert!(budget.spend(error(), 2, no_time, zero).is_ok());
+        assert_eq!(budget.spend(error(), 3, no_time, zero).unwrap_err().message, "429; gave up after 3 attempts");
     }
 
     #[test]
-    fn a_poll_has_a_bounded_number_of_retries_and_a_bounded_wait() {
-        let policy =
-            RetryPolicy { retries_per_poll: 2, wait_per_poll: Duration::from_secs(10), ..RetryPolicy::default() };
-        let mut budget = Budget::new(policy.clone());
-        assert_eq!(budget.spend(error(), 1, Some(Duration::from_secs(6))).unwrap(), Duration::from_secs(6));
-        let refused = budget.spend(error(), 1, Some(Duration::from_millis(4500))).unwrap_err().message;
+    fn a_poll_has_a_bounded_number_of_retries_and_loses_a_bounded_time() {
+        let seconds = Duration::from_secs_f64;
+        let policy = RetryPolicy { retries_per_poll: 2, loss_per_poll: seconds(10.0), ..RetryPolicy::default() };
+        let mut budget = Budget::new(policy);
+        assert_eq!(budget.spend(error(), 1, seconds(0.0), Some(seconds(6.0))).unwrap(), seconds(6.0));
+        let refused = budget.spend(error(), 1, seconds(0.0), Some(seconds(4.5))).unwrap_err().message;
         assert_eq!(
             refused,
             "429; the service asks to wait 4.5 s and this poll has 4 s left; the next poll tries again"
         );
-        assert!(budget.spend(error(), 1, Some(Duration::from_secs(4))).is_ok());
-        assert_eq!(budget.spend(error(), 1, None).unwrap_err().message, "429; gave up after 1 attempts");
+        assert!(budget.spend(error(), 1, seconds(0.0), Some(seconds(3.0))).is_ok());
+        assert_eq!(budget.spend(error(), 1, seconds(0.0), None).unwrap_err().message, "429; gave up after 1 attempt");
+    }
+
+    #[test]
+    fn an_attempt_that_fails_late_costs_its_time() {
+        let seconds = Duration::from_secs;
+        let mut budget = Budget::new(RetryPolicy { loss_per_poll: seconds(180), ..RetryPolicy::default() });
+        let now = Some(Duration::ZERO);
+        assert!(budget.spend(error(), 1, seconds(60), now).is_ok());
+        assert!(budget.spend(error(), 2, seconds(60), now).is_ok());
+        assert_eq!(
+            budget.spend(error(), 3, seconds(60), None).unwrap_err().message,
+            "429; gave up after 3 attempts: this poll has 0 s left"
+        );
+        assert!(budget.spend(error(), 3, seconds(1), now).is_err(), "not even at once");
     }
 
     #[test]

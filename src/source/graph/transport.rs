@@ -5,7 +5,6 @@ use std::error::Error as StdError;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -16,32 +15,12 @@ use url::Url;
 
 use super::body::{BodyError, BodyReader, Caps};
 use super::errors::one_line;
-use super::retry::{Failure, Retry, answer_date};
+use super::retry::{Failure, Retry, Timeouts, answer_date};
 use super::url::{is_loopback, shown};
 use crate::source::SourceError;
 use crate::status::FailureReason;
 
-/// To a service that is there, connecting takes well under a second.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two pieces of an answer, and before its first: the report can take long to be made.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
-/// For one attempt as a whole, so that an answer cannot drip for ever.
-const TOTAL_TIMEOUT: Duration = Duration::from_secs(240);
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
-
-/// The time-outs of an attempt.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Timeouts {
-    pub connect: Duration,
-    pub read: Duration,
-    pub total: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self { connect: CONNECT_TIMEOUT, read: READ_TIMEOUT, total: TOTAL_TIMEOUT }
-    }
-}
 
 /// What goes out.
 #[derive(Clone, Debug)]
@@ -173,7 +152,8 @@ fn request_failure(error: &reqwest::Error, outgoing: &Outgoing) -> Failure {
     let text = chain(error);
     let retry = Retry::After { asked: None, fresh: true };
     let (reason, retry, remedy) = if error.is_timeout() {
-        (FailureReason::Timeout, retry, "")
+        let remedy = "; the service or the way to it is slow: a smaller source.page_size asks for less at a time";
+        (FailureReason::Timeout, retry, remedy)
     } else if cause::<rustls::Error>(error).is_some() {
         // A certificate does not get better within a minute.
         let remedy = "; if the service or a proxy has its certificate from a private authority, name that in ca_file";
@@ -196,12 +176,14 @@ fn request_failure(error: &reqwest::Error, outgoing: &Outgoing) -> Failure {
 }
 
 fn body_failure(error: &BodyError, outgoing: &Outgoing) -> Failure {
-    let (reason, retry) = match error {
-        BodyError::TooLarge(_) => (FailureReason::TooLarge, Retry::Never),
-        BodyError::DamagedGzip => (FailureReason::InvalidResponse, Retry::After { asked: None, fresh: true }),
-        BodyError::UnknownEncoding(_) => (FailureReason::InvalidResponse, Retry::Never),
+    let (reason, retry, remedy) = match error {
+        BodyError::TooLarge(_) => {
+            (FailureReason::TooLarge, Retry::Never, "; a smaller source.page_size makes smaller answers")
+        }
+        BodyError::DamagedGzip => (FailureReason::InvalidResponse, Retry::After { asked: None, fresh: true }, ""),
+        BodyError::UnknownEncoding(_) => (FailureReason::InvalidResponse, Retry::Never, ""),
     };
-    let message = format!("{} {}: {error}", outgoing.method, shown(&outgoing.url));
+    let message = format!("{} {}: {error}{remedy}", outgoing.method, shown(&outgoing.url));
     Failure { error: SourceError::new(reason, message), retry }
 }
 
@@ -212,6 +194,10 @@ fn chain(error: &reqwest::Error) -> String {
     let url = error.url().map(Url::as_str);
     for cause in causes(error) {
         let mut text = one_line(&cause.to_string());
+        // rustls says where its manual explains, which helps nobody here.
+        if let Some(end) = text.find(": https://docs.rs/") {
+            text.truncate(end);
+        }
         if let Some(url) = url {
             text = text.replace(&format!(" for url ({url})"), "").replace(url, "…");
         }

@@ -1,7 +1,7 @@
 //! Pages of the sessions report: `skip` and `top`, until `TotalRowCount` rows are read.
 
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, Method};
 use serde_json::json;
@@ -23,6 +23,9 @@ pub struct Report {
     url: Url,
     page_size: u32,
     columns: Columns,
+    /// The configured columns that the last page did not have, so that they are told when that changes
+    /// and not with each page.
+    unmatched: Mutex<Vec<String>>,
 }
 
 /// A reading of it.
@@ -39,7 +42,7 @@ struct Pages {
 impl Report {
     /// The report at a path below an origin, read `page_size` rows at a time.
     pub fn new(origin: &Url, path: &str, page_size: u32, columns: Columns) -> Self {
-        Self { url: below(origin, path), page_size, columns }
+        Self { url: below(origin, path), page_size, columns, unmatched: Mutex::default() }
     }
 
     /// Starts at its first page.
@@ -93,6 +96,16 @@ impl Paging for Pages {
     }
 }
 
+impl Report {
+    fn tell(&self, unmatched: Vec<String>) {
+        let mut told = self.unmatched.lock().unwrap_or_else(PoisonError::into_inner);
+        for column in unmatched.iter().filter(|column| !told.contains(column)) {
+            tracing::warn!(column, "The report has no such column; check source.columns");
+        }
+        *told = unmatched;
+    }
+}
+
 impl Pages {
     fn hash(&self, page: &Page) -> u64 {
         let mut hasher = self.hasher.build_hasher();
@@ -107,9 +120,37 @@ impl Decoder for Report {
             DecodeError::Json(error) => Unreadable::from_json(&error, "a sessions report"),
             DecodeError::Columns(error) => Unreadable::Wrong(error.to_string()),
         })?;
-        for column in &decoded.unmatched {
-            tracing::warn!(column, "the report has no such column: check source.columns");
-        }
+        self.tell(decoded.unmatched);
         Ok(Decoded { page: decoded.page, total: decoded.total, next_link: None, session_id: decoded.session_id })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{LogFormat, LogLevel};
+    use crate::logging;
+    use crate::session::Property;
+
+    #[test]
+    fn a_configured_column_that_is_not_there_is_told_once_and_not_with_each_page() {
+        let columns =
+            Columns::new(vec![(Property::SharerOs, "Platform".into()), (Property::HelperOs, "Desk".to_owned())]);
+        let report = Report::new(&Url::parse("https://graph.example").unwrap(), "/report", 50, columns);
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = lines.clone();
+        let subscriber = logging::subscriber(LogLevel::Warn, LogFormat::Logfmt, move |line| {
+            sink.lock().unwrap().push(line.split_once("column=").unwrap().1.trim_end().to_owned());
+        });
+        tracing::subscriber::with_default(subscriber, || {
+            for more in [&["Desk"][..], &["Desk"], &["Desk", "Platform"], &["Platform"], &["Platform"], &[]] {
+                let names = ["SessionId", "Sessionstart", "Sessionend"].iter().chain(more);
+                let schema: Vec<_> = names.map(|name| json!({"Column": name})).collect();
+                let body = json!({"TotalRowCount": 0, "Schema": schema, "Values": []}).to_string();
+                assert!(report.decode(body.as_bytes()).is_ok());
+            }
+        });
+        let (platform, desk) = (r#""sharerOs (configured as Platform)""#, r#""helperOs (configured as Desk)""#);
+        assert_eq!(*lines.lock().unwrap(), [platform, desk, platform]);
     }
 }

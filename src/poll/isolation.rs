@@ -1,0 +1,99 @@
+//! One poll apart from everything else: a defect in it fails it and no more, and it does not go on
+//! for ever.
+
+use std::time::Duration;
+
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
+
+use super::{Failure, Summary};
+use crate::status::FailureReason;
+
+/// A poll that takes longer is abandoned. What its own limits see ends long before: a service that
+/// hangs ends a poll within five minutes. This holds what always goes on without coming to an end;
+/// the largest readings that the source allows, of 20,000 pages, take over an hour.
+const DEADLINE: Duration = Duration::from_secs(4 * 3600);
+
+/// Runs a poll in a task of its own, which ends when the returned future is dropped: it does then no
+/// more than what it is in the middle of.
+pub(super) async fn isolated(
+    poll: impl Future<Output = Result<Summary, Failure>> + Send + 'static,
+) -> Result<Summary, Failure> {
+    let mut task = AbortOnDropHandle::new(tokio::spawn(poll.in_current_span()));
+    let result = tokio::time::timeout(DEADLINE, &mut task).await;
+    if result.is_err() {
+        // The tenant's next poll begins when this one is really over. How it ends does not matter.
+        task.abort();
+        let _ = task.await;
+    }
+    match result {
+        Ok(Ok(result)) => result,
+        // What a panic says can quote anybody's data; standard error has it.
+        Ok(Err(_)) => Err(Failure {
+            reason: FailureReason::Internal,
+            message: "a defect of the exporter ended the poll; please report it with what standard error says".into(),
+        }),
+        Err(_) => Err(Failure {
+            reason: FailureReason::Timeout,
+            message: format!(
+                "the poll took over {} hours and was abandoned; if the service is well, a larger source.page_size \
+                 asks for fewer pages",
+                DEADLINE.as_secs() / 3600
+            ),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::sync::oneshot;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A poll that never ends, and what hears of its being dropped.
+    fn endless() -> (impl Future<Output = Result<Summary, Failure>> + Send, oneshot::Receiver<()>) {
+        let (alive, dropped) = oneshot::channel::<()>();
+        let poll = async move {
+            let _alive = alive;
+            pending().await
+        };
+        (poll, dropped)
+    }
+
+    #[tokio::test]
+    async fn what_a_poll_returns_is_passed_on() {
+        let summary = Summary { counted: 7, ..Summary::default() };
+        assert_eq!(isolated(async { Ok(summary) }).await.unwrap().counted, 7);
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_the_poll_and_is_not_quoted() {
+        let failure = isolated(async { panic!("helper@contoso.example\nis at fault") }).await.unwrap_err();
+        assert_eq!(failure.reason, FailureReason::Internal);
+        assert!(failure.message.starts_with("a defect of the exporter") && !failure.message.contains('@'), "{failure}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_poll_without_an_end_is_abandoned() {
+        let (poll, dropped) = endless();
+        let start = Instant::now();
+        let failure = isolated(poll).await.unwrap_err();
+        assert_eq!((failure.reason, start.elapsed().as_secs()), (FailureReason::Timeout, DEADLINE.as_secs()));
+        assert!(failure.message.starts_with("the poll took over 4 hours"), "{failure}");
+        assert!(dropped.await.is_err(), "it is gone");
+    }
+
+    #[tokio::test]
+    async fn a_poll_ends_with_whoever_waits_for_it() {
+        let (poll, dropped) = endless();
+        tokio::select! {
+            biased;
+            ended = isolated(poll) => panic!("{ended:?}"),
+            () = tokio::task::yield_now() => {}
+        }
+        tokio::time::timeout(Duration::from_secs(30), dropped).await.expect("it is dropped").unwrap_err();
+    }
+}

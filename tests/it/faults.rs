@@ -1,0 +1,36 @@
+//! Every fault scenario of the simulator, met by the real client in process: what it asked, what it
+//! gave, what its observer heard, and what it says went wrong.
+//!
+//! - `service`: throttling and failures that pass or stay; time-outs.
+//! - `bodies`: answers that are no report, cut off, or without an end.
+//! - `access`: tokens, permissions, and addresses that the token must not reach.
+//! - `paging`: links and totals that lead astray.
+//! - `rows`: rows that are double, disordered, unknown or broken.
+
+mod access;
+mod bench;
+mod bodies;
+mod paging;
+mod rows;
+mod service;
+
+use remote_assistance_exporter::simulator::Scenario;
+
+/// Every scenario, by the module here that has it: a new one must find its place.
+#[test]
+fn every_scenario_has_a_test() {
+    let tests = [
+        ("access", include_str!("faults/access.rs")),
+        ("bodies", include_str!("faults/bodies.rs")),
+        ("paging", include_str!("faults/paging.rs")),
+        ("rows", include_str!("faults/rows.rs")),
+        ("service", include_str!("faults/service.rs")),
+    ];
+    for scenario in Scenario::ALL.iter().filter(|scenario| **scenario != Scenario::None) {
+        let name = format!("Scenario::{scenario:?}");
+        let is_named = |text: &str| {
+            text.match_indices(&name).any(|(at, _)| !text[at + name.len()..].starts_with(char::is_alphanumeric))
+        };
+        assert!(tests.iter().any(|(_, text)| is_named(text)), "no test of {name}");
+    }
+}

@@ -1,0 +1,148 @@
+//! Ledgers that earlier releases wrote: they open with the same totals, the same start times, and
+//! every id still known.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use remote_assistance_exporter::config::{FirstRun, HelperLabel};
+use remote_assistance_exporter::ledger::totals::{DURATION_BOUNDS, Fate, PerLabel, Subject, Totals, Window};
+use remote_assistance_exporter::ledger::{Batch, Clock, EndOfReading, Ledger, Policy, Settings};
+use remote_assistance_exporter::session::{EnrollmentState, Participant, Role, SessionReport, SessionType};
+
+/// The ledger of schema version 1. Never rewritten once released: a later version brings a fixture
+/// of its own.
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ledger/v1.redb.gz")
+}
+
+/// When the fixture's ledger was made.
+fn start() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_774_000_000, 0).unwrap()
+}
+
+fn settings() -> Settings {
+    let policy = |name: &str| Policy { name: name.into(), lookback: TimeDelta::days(30), first_run: FirstRun::Count };
+    Settings {
+        tenants: vec![policy("contoso"), policy("fabrikam")],
+        duration_bounds: DURATION_BOUNDS.to_vec(),
+        helper_label: HelperLabel::Hashed,
+    }
+}
+
+/// Session `number` of the fixture: one each hour before the start, each ten seconds longer.
+fn session(number: u32) -> SessionReport {
+    let end = start() - TimeDelta::hours(i64::from(number));
+    let types = [SessionType::ViewOnly, SessionType::FullControl, SessionType::Elevation];
+    let person = |kind: &str, of: u32, enrollment_state| Participant {
+        email: Some(format!("{kind}-{}@contoso.example", number % of).into()),
+        device_name: Some(format!("{kind}-pc-{}", number % of).into()),
+        enrollment_state,
+        ..Participant::default()
+    };
+    SessionReport {
+        id: format!("session-{number}").into(),
+        start: Some(end - TimeDelta::seconds(10 * i64::from(number))),
+        end: Some(end),
+        session_type: types[number as usize % types.len()],
+        helper: person("helper", 3, EnrollmentState::Enrolled),
+        sharer: person("sharer", 7, EnrollmentState::NotContacted),
+        ..SessionReport::default()
+    }
+}
+
+/// A whole reading of sessions `0..count`, with one in progress.
+fn reading(tenant: &str, count: u32, now: DateTime<Utc>) -> Batch {
+    let mut reports: Vec<_> = (0..count).map(session).collect();
+    reports.push(SessionReport { id: "in-progress".into(), ..SessionReport::default() });
+    Batch {
+        tenant: tenant.into(),
+        clock: Clock { now, cautious: now },
+        first: true,
+        reports,
+        rejects: Vec::new(),
+        end: Some(EndOfReading { rows_missing: 0 }),
+    }
+}
+
+/// Makes the ledger that the fixture is: 48 sessions of one tenant, read twice, and one of another.
+fn make(directory: &Path) {
+    let mut ledger = Ledger::open(directory, settings(), start()).unwrap();
+    ledger.commit(&[reading("contoso", 40, start())]).unwrap();
+    let later = start() + TimeDelta::hours(1);
+    ledger.commit(&[reading("contoso", 48, later), reading("fabrikam", 1, later)]).unwrap();
+}
+
+fn pack(file: &Path) {
+    let mut packed = GzEncoder::new(File::create(fixture()).unwrap(), Compression::best());
+    packed.write_all(&fs::read(file).unwrap()).unwrap();
+    packed.finish().unwrap();
+}
+
+/// A copy of the fixture in a directory of its own; with `MAKE_LEDGER_FIXTURE` set, makes the
+/// fixture: not by `UPDATE_GOLDEN`, which must not replace an old release's ledger by today's. The
+/// salt is drawn anew then, so the bytes differ each time, and nothing that is asserted does.
+fn copy() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("ledger.redb");
+    if std::env::var_os("MAKE_LEDGER_FIXTURE").is_some() {
+        make(directory.path());
+        pack(&file);
+    }
+    let mut bytes = Vec::new();
+    GzDecoder::new(File::open(fixture()).unwrap()).read_to_end(&mut bytes).unwrap();
+    fs::write(&file, bytes).unwrap();
+    directory
+}
+
+fn totals(ledger: &Ledger, tenant: &str) -> Totals {
+    let snapshot = ledger.snapshot();
+    Totals::clone(&snapshot.tenants.iter().find(|found| &*found.name == tenant).unwrap().totals)
+}
+
+#[test]
+fn version_1_opens_with_its_totals_start_times_and_ids() {
+    let directory = copy();
+    let now = start() + TimeDelta::days(2);
+    let mut ledger = Ledger::open(directory.path(), settings(), now).unwrap();
+    let contoso = totals(&ledger, "contoso");
+
+    assert_eq!(ledger.snapshot().sessions, 49);
+    assert_eq!(ledger.snapshot().tenants[0].last_success, Some(start() + TimeDelta::hours(1)));
+    for session_type in [SessionType::ViewOnly, SessionType::FullControl, SessionType::Elevation] {
+        let counter = contoso.sessions[session_type];
+        assert_eq!((counter.started, counter.value), (start(), 16), "{session_type:?}");
+        let durations = &contoso.durations[session_type];
+        assert_eq!((durations.started, durations.count()), (start(), 16), "{session_type:?}");
+    }
+    let seconds: f64 = contoso.durations.iter().map(|(_, histogram)| histogram.sum_seconds()).sum();
+    assert_eq!(seconds, f64::from((0..48).map(|number| 10 * number).sum::<u32>()));
+    // Durations of 0, 10, 20 and 30 seconds are in the first bucket.
+    assert_eq!(contoso.durations.iter().map(|(_, histogram)| histogram.counts[0]).sum::<u64>(), 4);
+    assert_eq!(contoso.participants[Role::Helper][EnrollmentState::Enrolled].value, 48);
+    assert_eq!(contoso.participants[Role::Sharer][EnrollmentState::NotContacted].value, 48);
+    assert_eq!(contoso.read.value, 41 + 49);
+    assert_eq!(fates(&contoso), [48, 40, 0, 2, 0, 0]);
+    assert_eq!(contoso.active[Subject::Helpers][Window::Month], 3);
+    assert_eq!(contoso.active[Subject::Sharers][Window::Month], 7);
+    assert_eq!(contoso.helper_sessions.values().map(|counter| counter.value).collect::<Vec<_>>(), [16, 16, 16]);
+    assert_eq!((contoso.in_progress, contoso.last_session_end), (Some(1), Some(start())));
+    assert_eq!(totals(&ledger, "fabrikam").counted(), 1);
+
+    let applied = ledger.commit(&[reading("contoso", 50, now)]).unwrap().remove(0);
+    assert_eq!(each(&applied.fates), [2, 48, 0, 1, 0, 0], "what was counted is known; what is new counts");
+    assert_eq!(totals(&ledger, "contoso").helper_sessions.len(), 3, "the salt is the same: the names are too");
+}
+
+/// By fate, in the order of [`Fate`].
+fn each(fates: &PerLabel<Fate, u64>) -> Vec<u64> {
+    fates.iter().map(|(_, count)| *count).collect()
+}
+
+fn fates(totals: &Totals) -> Vec<u64> {
+    totals.fates.iter().map(|(_, counter)| counter.value).collect()
+}

@@ -1,0 +1,102 @@
+//! How the program stops: promptly, whatever is under way, and without losing anything.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+use remote_assistance_exporter::simulator::{Options, Scenario, TenantOptions};
+
+use super::support::{Exporter, Lab, Scrape, wait_for};
+
+const SIGINT: i32 = 2;
+
+/// A service that takes longer than any test waits.
+fn stalls_for_ever(options: &mut Options) {
+    options.stall = Duration::from_secs(24 * 3600);
+}
+
+fn lab(change: impl FnOnce(&mut Options)) -> (Lab, Vec<String>) {
+    let tenant = TenantOptions { sessions_per_day: 10.0, live_per_second: 5.0, ..TenantOptions::new("contoso") };
+    let lab = Lab::new(vec![tenant], change);
+    let configuration = lab.configuration("poll_interval: 1s", &[("contoso", "source: {kind: sessions_report}")]);
+    let arguments = lab.arguments(&configuration);
+    (lab, arguments)
+}
+
+fn sessions(scrape: &Scrape) -> f64 {
+    scrape.sum("sessions_total", &[])
+}
+
+fn assert_clean(log: &[String]) {
+    let trouble = |line: &&String| !line.contains("level=info");
+    assert_eq!(log.iter().find(trouble), None, "{log:#?}");
+    assert!(log.last().unwrap().contains("msg=Stopped"), "{log:#?}");
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_service_that_stalls_and_loses_nothing() {
+    let (lab, arguments) = lab(stalls_for_ever);
+    let tenant = lab.simulator.tenant("contoso").unwrap();
+    let mut exporter = Exporter::start(&arguments);
+    let first = exporter.wait_for_scrape("a first poll", |scrape| sessions(scrape) > 0.0);
+    assert_clean(&exporter.stop());
+
+    tenant.set_scenario(Scenario::Slow);
+    let asked = || tenant.requests().iter().filter(|request| request.path.contains("SessionsReport")).count();
+    let before = asked();
+    let exporter = Exporter::start(&arguments);
+    wait_for("a request that stalls", || (asked() > before).then_some(()));
+    exporter.signal("TERM");
+    let (status, log) = exporter.wait();
+    assert!(status.success(), "{status}: {log:#?}");
+    // Neither did the poll end by itself, nor was anything cut off.
+    assert_clean(&log);
+
+    tenant.set_scenario(Scenario::None);
+    let now = lab.freeze();
+    let truth = tenant.ended(now).len() as f64;
+    let mut exporter = Exporter::start(&arguments);
+    let restored = exporter.scrape();
+    for (series, value) in first.durable_counters() {
+        assert!(restored.value(series) >= value, "{series} went down from {value}");
+    }
+    exporter.wait_for_scrape("every session", |scrape| sessions(scrape) == truth);
+    let polls = exporter.scrape().sum("polls_total", &[]);
+    let later = exporter
+        .wait_for_scrape("a poll that finds nothing new", |scrape| scrape.sum("polls_total", &[]) >= polls + 2.0);
+    assert_eq!(sessions(&later), truth);
+    assert_clean(&exporter.stop());
+}
+
+/// Many times, since what could go wrong is a race within the handling of one signal.
+#[test]
+fn the_first_ctrl_c_always_stops_it_in_good_order() {
+    let (_lab, arguments) = lab(|_| {});
+    for _ in 0..20 {
+        let mut exporter = Exporter::start(&arguments);
+        exporter.address();
+        exporter.signal("INT");
+        let (status, log) = exporter.wait();
+        assert_eq!(status.code(), Some(0), "{status}: {log:#?}");
+        assert_clean(&log);
+    }
+}
+
+#[test]
+fn ctrl_c_ends_a_stop_that_takes_too_long() {
+    let (_lab, arguments) = lab(|_| {});
+    for first in ["INT", "TERM"] {
+        let mut exporter = Exporter::start(&arguments);
+        // Half a request: the drain waits for the rest of it.
+        let mut client = TcpStream::connect(exporter.address()).unwrap();
+        client.write_all(b"GET /metrics HTTP/1.1\r\nHo").unwrap();
+        exporter.signal(first);
+        exporter.wait_for_log(&["msg=Stopping", &format!("signal=SIG{first}")]);
+        // A repeated SIGTERM is no impatience.
+        exporter.signal("TERM");
+        exporter.signal("INT");
+        let (status, log) = exporter.wait();
+        assert_eq!(status.signal(), Some(SIGINT), "after {first}: {status}: {log:#?}");
+    }
+}
