@@ -27,7 +27,7 @@ pub(super) fn policy() -> HeaderValue {
 /// The page.
 pub(super) fn page(state: &State, ready: bool) -> Bytes {
     let now = (state.now)();
-    let tenants = state.status.tenants();
+    let tenants = failing_first(state.status.tenants());
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -49,11 +49,31 @@ pub(super) fn page(state: &State, ready: bool) -> Bytes {
                     }
                 }
                 h2 { "Tenants" }
-                @if tenants.is_empty() { p { "No tenant has been set up yet." } } @else { (table(&tenants, now)) }
+                (summary(&tenants))
+                @if !tenants.is_empty() { (table(&tenants, now)) }
             }
         }
     };
     page.into_string().into()
+}
+
+/// Those that fail stand first: among a hundred tenants they are what somebody came to see.
+fn failing_first(mut tenants: Vec<TenantStatus>) -> Vec<TenantStatus> {
+    tenants.sort_by_key(|tenant| tenant.up != Some(false));
+    tenants
+}
+
+fn summary(tenants: &[TenantStatus]) -> Markup {
+    let count = |up: Option<bool>| tenants.iter().filter(|tenant| tenant.up == up).count();
+    let (failing, unpolled) = (count(Some(false)), count(None));
+    html! {
+        p {
+            (tenants.len()) " configured, "
+            @if failing > 0 { span .bad { (failing) " failing" } } @else { "none failing" }
+            @if unpolled > 0 { ", " (unpolled) " not polled yet" }
+            "."
+        }
+    }
 }
 
 fn table(tenants: &[TenantStatus], now: DateTime<Utc>) -> Markup {
@@ -67,10 +87,9 @@ fn table(tenants: &[TenantStatus], now: DateTime<Utc>) -> Markup {
                     th scope="col" .number { "Sessions counted" }
                     th scope="col" .number { "In progress" }
                     th scope="col" { "Last session" }
-                    th scope="col" { "Remarks" }
                 }
             }
-            tbody { @for tenant in tenants { (row(tenant, now)) } }
+            @for tenant in tenants { tbody { (row(tenant, now)) (remarks(tenant)) } }
         }
     }
 }
@@ -93,20 +112,25 @@ fn row(tenant: &TenantStatus, now: DateTime<Utc>) -> Markup {
                 @match tenant.sessions_in_progress { Some(sessions) => (sessions), None => "unknown" }
             }
             td data-label="Last session" { (moment(tenant.last_session_end, now)) }
-            td .note data-label="Remarks" { (remarks(tenant)) }
         }
     }
 }
 
-/// Empty where all is well.
+/// What is wrong, below the tenant's row and as wide as the table: messages are long. Nothing where
+/// all is well.
 fn remarks(tenant: &TenantStatus) -> Markup {
     html! {
-        @if let Some(error) = &tenant.last_error {
-            span .bad { (error.message) }
-            small { (error.reason.as_str()) }
-        }
-        @if tenant.rows_missing > 0 {
-            span { "The service left out " (tenant.rows_missing) " rows that it had promised." }
+        @if tenant.last_error.is_some() || tenant.rows_missing > 0 {
+            tr .remarks {
+                td colspan="6" {
+                    @if let Some(error) = &tenant.last_error {
+                        p { strong { (error.reason.as_str()) } ": " (error.message) }
+                    }
+                    @if tenant.rows_missing > 0 {
+                        p { "The service left out " (tenant.rows_missing) " rows that it had promised." }
+                    }
+                }
+            }
         }
     }
 }
@@ -127,14 +151,16 @@ fn time(time: DateTime<Utc>) -> Markup {
 }
 
 /// A length of time in its largest unit, rounded down. Clocks disagree: less than nothing is nothing.
+/// Number and unit stay on one line.
 fn length(length: TimeDelta) -> String {
     let seconds = length.num_seconds().max(0);
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86_400),
-    }
+    let (number, unit) = match seconds {
+        0..120 => (seconds, "s"),
+        120..7200 => (seconds / 60, "min"),
+        7200..172_800 => (seconds / 3600, "h"),
+        _ => (seconds / 86_400, "d"),
+    };
+    format!("{number}\u{a0}{unit}")
 }
 
 #[cfg(test)]
@@ -210,12 +236,12 @@ mod tests {
         let page = rendered(vec![well, ill, tenant("litware")]);
         for words in [
             "Succeeded",
-            "45 s ago",
-            "3 h ago",
+            "45\u{a0}s ago",
+            "3\u{a0}h ago",
             ">1234<",
             ">5<",
             "2026-03-20 09:45:55 UTC",
-            "every 5 min",
+            "every 5\u{a0}min",
             "Failed",
             "left out 17 rows",
             "Not yet",
@@ -225,7 +251,10 @@ mod tests {
         ] {
             assert!(page.contains(words), "{words} in {page}");
         }
-        assert!(rendered(vec![]).contains("No tenant has been set up yet."));
+        assert!(page.contains("3 configured, <span class=\"bad\">1 failing</span>, 1 not polled yet."), "{page}");
+        let place = |name: &str| page.find(&format!(">{name}</th>")).unwrap();
+        assert!(place("fabrikam") < place("contoso") && place("contoso") < place("litware"));
+        assert!(rendered(vec![]).contains("0 configured, none failing."));
     }
 
     #[test]
@@ -239,7 +268,7 @@ mod tests {
             (7200, "2 h"),
             (172_800, "2 d"),
         ] {
-            assert_eq!(length(TimeDelta::seconds(seconds)), words);
+            assert_eq!(length(TimeDelta::seconds(seconds)), words.replace(' ', "\u{a0}"));
         }
     }
 

@@ -50,6 +50,7 @@ fn remedy(number: u32) -> Option<&'static str> {
             Some("the client secret has expired: add a new one to the app registration and set it in the credential")
         }
         700_016 => Some("the tenant has no application with this client_id: check client_id and tenant_id"),
+        500_011 => Some("this cloud does not know the Graph host that the token is for: check cloud and graph_url"),
         90_002 => Some(
             "there is no such tenant here: check tenant_id, and cloud, since each cloud knows its own tenants only",
         ),
@@ -110,6 +111,7 @@ mod tests {
         );
         assert!(message(700_016).contains("no application with this client_id"));
         assert!(message(90_002).contains("check tenant_id, and cloud"));
+        assert!(message(500_011).contains("check cloud and graph_url"));
         assert!(message(12_345).ends_with("answered 400: invalid_client: AADSTS12345: It went wrong"));
     }
 
