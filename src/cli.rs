@@ -58,8 +58,13 @@ struct Flags {
     /// Configuration file; without it, one tenant is read from the AZURE_* variables
     #[arg(long = "config.file", value_name = "FILE", global = true)]
     config_file: Option<PathBuf>,
-    /// Address to listen on, repeatable: :port, host:port or [::1]:port [default: :10112; demo: 127.0.0.1:10112]
-    #[arg(long = "web.listen-address", value_name = "ADDRESS", global = true)]
+    /// `--web.listen-address`; the help is an attribute, since rustdoc takes its brackets for links.
+    #[arg(
+        long = "web.listen-address",
+        value_name = "ADDRESS",
+        help = "Address to listen on, repeatable: :port, host:port or [::1]:port [default: :10112; demo: 127.0.0.1:10112]",
+        global = true
+    )]
     listen_addresses: Vec<ListenAddress>,
     /// Path under which metrics are served
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path, global = true)]

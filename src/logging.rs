@@ -3,7 +3,7 @@
 //! those of the spans around it.
 //!
 //! No secret is logged at any level: values of ours do not show any, and libraries are held to
-//! levels at which they show none (see [`filter`]).
+//! levels at which they show none (see `filter`).
 
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -31,7 +31,7 @@ pub struct Recorded {
     pub accept_encoding: Option<String>,
     /// `User-Agent`.
     pub user_agent: Option<String>,
-    /// The body, cut at [`KEPT_BODY_BYTES`]. Empty for the token endpoint, where it holds a secret.
+    /// The body, cut at `KEPT_BODY_BYTES`. Empty for the token endpoint, where it holds a secret.
     pub body: String,
     /// Whether it would have changed something. Such a request is always refused.
     pub write: bool,

@@ -1,7 +1,7 @@
 //! Microsoft Graph, or what stands in for it, over HTTP.
 //!
-//! [`transport`] makes one attempt under every limit; [`retry`] decides whether another follows;
-//! [`auth`] gets the token; [`Client`] joins them. The token goes to the configured origin only.
+//! `transport` makes one attempt under every limit; `retry` decides whether another follows;
+//! `auth` gets the token; [`Client`] joins them. The token goes to the configured origin only.
 
 mod auth;
 mod body;
