@@ -14,6 +14,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use remote_assistance_exporter::config::{FirstRun, HelperLabel};
 use remote_assistance_exporter::ledger::totals::DURATION_BOUNDS;
 use remote_assistance_exporter::ledger::{Batch, Clock, Ledger, Policy, Settings};
+use remote_assistance_exporter::poll::BATCH_REPORTS;
 use remote_assistance_exporter::simulator::odata_pages;
 use remote_assistance_exporter::source::collection;
 
@@ -21,8 +22,8 @@ use remote_assistance_exporter::source::collection;
 const REPORTS: usize = 50_000;
 /// Reports in a page, as a collection serves them.
 const PAGE: usize = 1_000;
-/// Pages in a transaction, as `poll` gathers them.
-const PAGES_PER_BATCH: usize = 5;
+/// Pages in a transaction: as many as `poll` gathers.
+const PAGES_PER_BATCH: usize = BATCH_REPORTS / PAGE;
 
 fn now() -> DateTime<Utc> {
     remote_assistance_exporter::clock::now()

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, error_span};
 
-pub use cycle::{Failure, Summary};
+pub use cycle::{BATCH_REPORTS, Failure, Summary};
 pub use lanes::{Lane, Lanes};
 use schedule::Schedule;
 use told::Told;
