@@ -15,7 +15,7 @@ use crate::status::FailureReason;
 
 /// Reports in one transaction: enough that the disk's sync does not matter, few enough to bound
 /// memory (some kilobytes each, for every poll under way).
-pub const BATCH_REPORTS: usize = 2_000;
+pub const BATCH_REPORTS: usize = 3_000;
 /// Clocks that differ by more are not both right.
 const MAX_CLOCK_DIFFERENCE: TimeDelta = TimeDelta::days(1);
 

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 /// Polls in the quick lane: enough to keep network and ledger busy, as most of a poll is waiting.
 const QUICK: usize = 8;
 /// Polls in the slow lane. One that hangs holds a connection and little else; one that reads a lot
-/// holds up to a batch of reports, and the two lanes full of such stay at about 100 MiB.
+/// holds up to a batch of reports, and the two lanes full of such stay at about 150 MiB.
 const SLOW: usize = 24;
 /// Most polls are over by then.
 const SLOW_AFTER: Duration = Duration::from_secs(10);
