@@ -5,6 +5,7 @@
 //! requests, their retries and the credentials are in [`graph`].
 
 pub mod collection;
+pub mod columns;
 pub mod graph;
 mod reading;
 pub mod sessions_report;
@@ -20,6 +21,7 @@ use crate::session::{Reject, SessionReport, label};
 use crate::status::FailureReason;
 
 pub use graph::{RetryPolicy, Timeouts};
+use reading::Paged;
 pub use reading::Reading;
 
 /// What a page of an answer held.
@@ -105,7 +107,7 @@ impl Source {
         let client = Arc::new(graph::Client::new(tenant, observer, policy)?);
         let kind = match &tenant.source {
             config::Source::SessionsReport { page_size, path, columns } => {
-                let columns = sessions_report::columns::Columns::new(columns.clone());
+                let columns = columns::Columns::new(columns.clone());
                 let report = sessions_report::Report::new(&tenant.graph_url, path, *page_size, columns);
                 Kind::SessionsReport(Arc::new(report))
             }
@@ -119,8 +121,8 @@ impl Source {
     /// Starts a reading of everything that the source offers now. Each reading has its own retry budget.
     pub fn read(&self) -> Reading {
         match &self.kind {
-            Kind::SessionsReport(report) => Reading::new(self.client.clone(), report.read()),
-            Kind::Collection(collection) => Reading::new(self.client.clone(), collection.read()),
+            Kind::SessionsReport(report) => Reading::new(Paged::new(self.client.clone(), report.read())),
+            Kind::Collection(collection) => Reading::new(Paged::new(self.client.clone(), collection.read())),
         }
     }
 }

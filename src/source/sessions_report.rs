@@ -1,6 +1,5 @@
 //! A page of the Intune sessions report: columnar JSON, decoded by the names in its own schema.
 
-pub mod columns;
 mod paging;
 
 use std::borrow::Cow;
@@ -11,9 +10,9 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 use serde_json::value::RawValue;
 
 use super::Page;
+use super::columns::{Columns, Mapping, MissingColumns};
 use super::wire::{WireCell, body_text, count};
 use crate::session::{Cell, Reject, RejectReason};
-use columns::{Columns, Mapping, MissingColumns};
 
 pub(super) use paging::Report;
 

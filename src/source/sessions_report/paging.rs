@@ -8,7 +8,7 @@ use serde_json::json;
 use url::Url;
 
 use super::DecodeError;
-use super::columns::Columns;
+use crate::source::columns::Columns;
 use crate::source::graph::{Request, below};
 use crate::source::reading::{Decoded, Decoder, Paging, Unreadable};
 use crate::source::{Endpoint, Page, SourceError};

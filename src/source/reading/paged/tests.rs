@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config;
+use crate::source::Reading;
 use crate::source::testing::{Fake, Reply, answer, collection_tenant, ok, report_tenant, source};
 
 /// Everything that a reading gives, and how it ended.
