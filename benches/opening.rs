@@ -59,8 +59,12 @@ fn main() {
 fn fill(directory: &Path, sessions: u32) {
     let now = clock::now();
     let policy = Policy { name: "contoso".into(), lookback: TimeDelta::days(30), first_run: FirstRun::Count };
-    let settings =
-        Settings { tenants: vec![policy], duration_bounds: DURATION_BOUNDS.to_vec(), helper_label: HelperLabel::Off };
+    let settings = Settings {
+        tenants: vec![policy],
+        duration_bounds: DURATION_BOUNDS.to_vec(),
+        helper_label: HelperLabel::Off,
+        native_histograms: true,
+    };
     let mut ledger = Ledger::open(directory, settings, now).unwrap();
     for first in (0..sessions).step_by(BATCH as usize) {
         let reports = (first..first + BATCH).map(|number| {

@@ -31,8 +31,12 @@ fn now() -> DateTime<Utc> {
 
 fn open(directory: &Path) -> Ledger {
     let policy = Policy { name: "contoso".into(), lookback: TimeDelta::days(3650), first_run: FirstRun::Count };
-    let settings =
-        Settings { tenants: vec![policy], duration_bounds: DURATION_BOUNDS.to_vec(), helper_label: HelperLabel::Off };
+    let settings = Settings {
+        tenants: vec![policy],
+        duration_bounds: DURATION_BOUNDS.to_vec(),
+        helper_label: HelperLabel::Off,
+        native_histograms: true,
+    };
     Ledger::open(directory, settings, now()).unwrap()
 }
 

@@ -25,6 +25,7 @@ use std::time::Duration;
 use siphasher::sip::SipHasher13;
 use url::Url;
 
+use crate::session::DURATION_BOUNDS;
 pub use error::Error;
 
 /// `poll_interval` where it is not configured.
@@ -62,6 +63,8 @@ pub struct Config {
 pub struct Metrics {
     /// `duration_buckets`: upper bounds of `session_duration_seconds`, ascending, without `+Inf`.
     pub duration_buckets: Vec<f64>,
+    /// `native_histograms`: whether durations are shown as native histograms as well.
+    pub native_histograms: bool,
     /// `helper_label`.
     pub helper_label: HelperLabel,
 }
@@ -161,6 +164,16 @@ pub enum FirstRun {
     Count,
     /// They are marked as known and never counted.
     Baseline,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            duration_buckets: DURATION_BOUNDS.to_vec(),
+            native_histograms: true,
+            helper_label: HelperLabel::default(),
+        }
+    }
 }
 
 impl Config {

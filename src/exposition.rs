@@ -1,34 +1,30 @@
 //! The exposition: everything that is registered, as bytes in the format a scraper asked for.
+//!
+//! Parts that change seldom are encoded, and compressed, once for each change and format
+//! ([`Versioned`], `cached`); the rest is small and encoded with each scrape. An answer strings the
+//! bytes together without copying the large ones.
 
+mod cached;
+mod format;
+mod gzip;
 mod negotiation;
 mod openmetrics;
+mod protobuf;
 mod text;
 
-use std::io::Write;
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use prometheus::Registry;
-use prometheus::proto::MetricFamily;
 
+use crate::metrics::Versioned;
 pub use crate::metrics::{HttpMetrics, InFlight};
+use cached::{Cached, Encoded};
+pub use format::{Escaping, Format};
+use gzip::{Member, Part};
 pub use negotiation::Wanted;
-
-/// Fast: a scrape is compressed once and read once, mostly over a short way.
-const GZIP_LEVEL: Compression = Compression::fast();
-
-/// A format of the exposition.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// The Prometheus text format 0.0.4, which everything reads.
-    #[default]
-    Text,
-    /// OpenMetrics 1.0.0.
-    OpenMetrics,
-    /// OpenMetrics under the number of its draft, which old scrapers ask for. The same lines.
-    OpenMetricsDraft,
-}
 
 /// How the bytes are packed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,105 +40,168 @@ pub enum Encoding {
 #[derive(Clone, Debug)]
 pub struct Rendered {
     /// `Content-Type`.
-    pub content_type: &'static str,
+    pub content_type: Cow<'static, str>,
     /// `Content-Encoding`, where there is one.
     pub content_encoding: Option<&'static str>,
-    /// The body.
-    pub body: Bytes,
+    /// The body, in pieces that follow each other.
+    pub body: Vec<Bytes>,
 }
 
-/// Renders what is registered. Clones share the registry.
-#[derive(Clone, Debug)]
-pub struct Exposition {
-    registry: Registry,
+/// Renders what is registered. Clones share it.
+#[derive(Clone)]
+pub struct Exposition(Arc<Parts>);
+
+struct Parts {
+    cached: Vec<Cached>,
+    live: Registry,
 }
 
 impl Exposition {
-    /// Over what is and will be registered here.
-    pub fn new(registry: Registry) -> Self {
-        Self { registry }
+    /// Of parts that change seldom, and of a registry that may change with each scrape. No family
+    /// is in two of them.
+    pub fn new(parts: Vec<Box<dyn Versioned>>, live: Registry) -> Self {
+        Self(Arc::new(Parts { cached: parts.into_iter().map(Cached::new).collect(), live }))
     }
 
-    /// Gathers and encodes. It computes and reads `/proc`, for milliseconds, so an asynchronous
-    /// caller does it on a thread that may block.
+    /// Whether [`Exposition::render`] only has to encode what is small: some ten microseconds.
+    /// Otherwise it computes for milliseconds, so an asynchronous caller does it on a thread that
+    /// may block.
+    pub fn is_ready(&self, wanted: Wanted) -> bool {
+        self.0.cached.iter().all(|part| {
+            part.ready(wanted.format.lines())
+                .is_some_and(|encoded| wanted.encoding == Encoding::Identity || encoded.compressed_already().is_some())
+        })
+    }
+
+    /// Gathers and encodes what has changed, and puts it together.
     ///
     /// # Errors
     /// Where a collector gives a family that has no name or no samples.
     pub fn render(&self, wanted: Wanted) -> prometheus::Result<Rendered> {
-        let plain = wanted.format.encode(&self.registry.gather())?;
-        let body = match wanted.encoding {
-            Encoding::Identity => plain,
-            Encoding::Gzip => gzip(&plain)?,
+        let lines = wanted.format.lines();
+        let cached = self.0.cached.iter().map(|part| part.get(lines)).collect::<prometheus::Result<Vec<_>>>()?;
+        let mut live = lines.encode(&self.0.live.gather())?;
+        live.extend_from_slice(lines.end());
+        let (content_encoding, body) = match wanted.encoding {
+            Encoding::Identity => (None, plain(&cached, live)),
+            Encoding::Gzip => (Some("gzip"), packed(&cached, &live)?),
         };
-        Ok(Rendered {
-            content_type: wanted.format.content_type(),
-            content_encoding: wanted.encoding.name(),
-            body: body.into(),
-        })
+        Ok(Rendered { content_type: wanted.format.content_type(wanted.escaping), content_encoding, body })
     }
 }
 
-impl Format {
-    /// Every format.
-    pub const ALL: &'static [Self] = &[Self::Text, Self::OpenMetrics, Self::OpenMetricsDraft];
-
-    /// `Content-Type`.
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            Self::OpenMetricsDraft => "application/openmetrics-text; version=0.0.1; charset=utf-8",
-        }
-    }
-
-    fn encode(self, families: &[MetricFamily]) -> prometheus::Result<Vec<u8>> {
-        match self {
-            Self::Text => text::encode(families),
-            Self::OpenMetrics | Self::OpenMetricsDraft => Ok(openmetrics::encode(families).into_bytes()),
-        }
+impl fmt::Debug for Exposition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exposition").field("cached", &self.0.cached.len()).finish_non_exhaustive()
     }
 }
 
-impl Encoding {
-    fn name(self) -> Option<&'static str> {
-        match self {
-            Self::Identity => None,
-            Self::Gzip => Some("gzip"),
-        }
+impl Rendered {
+    /// The body in one piece.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.body.concat()
     }
 }
 
-fn gzip(plain: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 8), GZIP_LEVEL);
-    encoder.write_all(plain)?;
-    encoder.finish()
+fn plain(cached: &[Arc<Encoded>], live: Vec<u8>) -> Vec<Bytes> {
+    cached.iter().map(|encoded| encoded.plain.clone()).chain([live.into()]).collect()
+}
+
+fn packed(cached: &[Arc<Encoded>], live: &[u8]) -> std::io::Result<Vec<Bytes>> {
+    let mut member = Member::new();
+    for encoded in cached {
+        member.push(encoded.compressed()?);
+    }
+    member.push(&Part::store(live));
+    Ok(member.finish())
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
-    use prometheus::IntCounter;
+    use prometheus::proto::MetricFamily;
+    use prometheus::{IntCounter, Opts};
 
+    use super::format::Lines;
     use super::*;
+
+    /// A part whose one counter is its version, and how often it was gathered.
+    #[derive(Clone, Default)]
+    struct Fish {
+        version: Arc<AtomicU64>,
+        gathered: Arc<AtomicU64>,
+    }
+
+    impl Versioned for Fish {
+        fn version(&self) -> u64 {
+            self.version.load(Ordering::SeqCst)
+        }
+
+        fn gather(&self) -> Vec<MetricFamily> {
+            self.gathered.fetch_add(1, Ordering::SeqCst);
+            let counter = IntCounter::with_opts(Opts::new("fish_total", "Fish.")).unwrap();
+            counter.inc_by(self.version());
+            prometheus::core::Collector::collect(&counter)
+        }
+    }
+
+    fn exposition() -> (Exposition, Fish) {
+        let (fish, live) = (Fish::default(), Registry::new());
+        let counter = IntCounter::new("scrapes_total", "Scrapes.").unwrap();
+        counter.inc_by(3);
+        live.register(Box::new(counter)).unwrap();
+        (Exposition::new(vec![Box::new(fish.clone())], live), fish)
+    }
+
+    fn wanted(format: Format, encoding: Encoding) -> Wanted {
+        Wanted { format, encoding, escaping: None }
+    }
 
     #[test]
     fn every_format_and_encoding_says_what_it_is() {
-        let registry = Registry::new();
-        let counter = IntCounter::new("fish_total", "Fish.").unwrap();
-        counter.inc_by(3);
-        registry.register(Box::new(counter)).unwrap();
-        let exposition = Exposition::new(registry);
+        let (exposition, _) = exposition();
         for &format in Format::ALL {
-            let plain = exposition.render(Wanted { format, encoding: Encoding::Identity }).unwrap();
-            assert_eq!(plain.content_type, format.content_type());
+            let plain = exposition.render(wanted(format, Encoding::Identity)).unwrap();
+            assert_eq!(plain.content_type, format.content_type(None));
             assert_eq!(plain.content_encoding, None);
-            let packed = exposition.render(Wanted { format, encoding: Encoding::Gzip }).unwrap();
+            let packed = exposition.render(wanted(format, Encoding::Gzip)).unwrap();
             assert_eq!(packed.content_encoding, Some("gzip"));
             let mut unpacked = Vec::new();
-            flate2::read::GzDecoder::new(&*packed.body).read_to_end(&mut unpacked).unwrap();
-            assert_eq!(unpacked, plain.body);
-            assert_eq!(plain.body.ends_with(b"# EOF\n"), format != Format::Text);
+            flate2::read::GzDecoder::new(&*packed.bytes()).read_to_end(&mut unpacked).unwrap();
+            assert_eq!(unpacked, plain.bytes());
+            assert_eq!(plain.bytes().ends_with(b"# EOF\n"), format.lines() == Lines::OpenMetrics);
         }
+    }
+
+    #[test]
+    fn a_part_is_encoded_once_for_each_version_and_kind_of_lines() {
+        let (exposition, fish) = exposition();
+        let gathered = || fish.gathered.load(Ordering::SeqCst);
+        let text = wanted(Format::Text, Encoding::Identity);
+        assert!(!exposition.is_ready(text));
+        for format in [Format::Text, Format::Text1, Format::Text] {
+            exposition.render(wanted(format, Encoding::Identity)).unwrap();
+        }
+        assert_eq!(gathered(), 1);
+        assert!(exposition.is_ready(text));
+        let packed = wanted(Format::Text, Encoding::Gzip);
+        assert!(!exposition.is_ready(packed));
+        exposition.render(packed).unwrap();
+        assert!(exposition.is_ready(packed));
+        assert_eq!(gathered(), 1);
+        fish.version.store(7, Ordering::SeqCst);
+        assert!(!exposition.is_ready(text) && !exposition.is_ready(packed));
+        let text = String::from_utf8(exposition.render(text).unwrap().bytes()).unwrap();
+        assert!(text.contains("\nfish_total 7\n") && text.contains("\nscrapes_total 3\n"), "{text}");
+        assert_eq!(gathered(), 2);
+    }
+
+    #[test]
+    fn scrapes_share_the_bytes_of_a_part() {
+        let (exposition, _) = exposition();
+        let render = || exposition.render(wanted(Format::OpenMetrics, Encoding::Identity)).unwrap().body;
+        assert_eq!(render()[0].as_ptr(), render()[0].as_ptr());
     }
 }

@@ -50,6 +50,10 @@ pub struct Snapshot {
     pub sessions: u64,
     /// `ledger_size_bytes`.
     pub size_bytes: u64,
+    /// Whether durations are shown as native histograms as well.
+    pub native_histograms: bool,
+    /// Another number for each snapshot of a ledger.
+    pub version: u64,
 }
 
 /// One tenant's part of a [`Snapshot`].
@@ -72,6 +76,8 @@ pub struct Settings {
     pub duration_bounds: Vec<f64>,
     /// Whether helpers are counted by name.
     pub helper_label: HelperLabel,
+    /// Whether durations are shown as native histograms as well.
+    pub native_histograms: bool,
 }
 
 /// How one tenant's sessions are counted.
@@ -184,6 +190,7 @@ impl Settings {
                 .collect(),
             duration_bounds: config.metrics.duration_buckets.clone(),
             helper_label: config.metrics.helper_label,
+            native_histograms: config.metrics.native_histograms,
         }
     }
 }
@@ -281,6 +288,8 @@ impl Ledger {
             tenants: tenants.map(Tenant::snapshot).collect(),
             sessions,
             size_bytes: self.files.size_bytes(),
+            native_histograms: self.settings.native_histograms,
+            version: self.snapshot.version + 1,
         });
         Ok(())
     }
@@ -331,7 +340,9 @@ impl TenantState {
             if histogram.bounds != settings.duration_bounds {
                 *histogram = Histogram::zero(now, &settings.duration_bounds);
             }
+            histogram.complete_native();
         }
+        totals.delays.complete_native();
         if state.helper_label != settings.helper_label {
             state.helper_label = settings.helper_label;
             totals.helper_sessions = BTreeMap::<Box<str>, Counter>::new();

@@ -10,7 +10,10 @@ mod families;
 mod http;
 mod instrument;
 mod own;
+mod versioned;
+mod wire;
 
-pub use families::{BusinessCollector, families};
+pub use families::{Business, BusinessCollector, families};
 pub use http::{HttpMetrics, InFlight};
 pub use own::{Build, Own, TenantMetrics, register_process};
+pub use versioned::Versioned;

@@ -15,6 +15,7 @@
 //! from a request's first byte to its answer, the time an answer may take to be read, and idleness.
 //! At a stop, listeners close at once, answers in flight go out within a deadline, and the rest is cut.
 
+mod body;
 mod connection;
 mod deadlines;
 mod landing;

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::exposition::{Exposition, HttpMetrics};
 use crate::ledger::writer::{self, Writer};
 use crate::ledger::{Ledger, Settings};
-use crate::metrics::{Build, BusinessCollector, Own, register_process};
+use crate::metrics::{Build, Business, Own, register_process};
 use crate::poll::TenantPoll;
 use crate::status::Status;
 
@@ -72,8 +72,7 @@ impl Exporter {
         let status = Arc::new(Status::default());
         let observer = LedgerObserver { own: own.clone(), status: status.clone() };
         let (writer, published, task) = Writer::start(ledger, Arc::new(observer));
-        let business = BusinessCollector::new(published).map_err(Failure::other)?;
-        registry.register(Box::new(business)).map_err(Failure::other)?;
+        let business = Business::new(published).map_err(Failure::other)?;
         let tenants = config
             .tenants
             .iter()
@@ -84,7 +83,14 @@ impl Exporter {
             })
             .collect::<Result<_, _>>()
             .map_err(|error| Failure::Usage(error.to_string()))?;
-        Ok(Self { exposition: Exposition::new(registry), http, status, tenants, writer, ledger: Closing(task) })
+        Ok(Self {
+            exposition: Exposition::new(vec![Box::new(business)], registry),
+            http,
+            status,
+            tenants,
+            writer,
+            ledger: Closing(task),
+        })
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) async fn run(cli: &Cli) -> Result<(), Failure> {
     exporter.ledger.closed().await;
     let results = results.ok_or_else(|| Failure::Other("stopped before every tenant was polled".to_owned()))?;
     let rendered = exporter.exposition.render(Wanted::default()).map_err(Failure::other)?;
-    std::io::stdout().write_all(&rendered.body).map_err(Failure::other)?;
+    std::io::stdout().write_all(&rendered.bytes()).map_err(Failure::other)?;
     let failed: Vec<_> = results.into_iter().filter_map(Result::err).collect();
     if failed.is_empty() {
         return Ok(());

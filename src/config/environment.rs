@@ -5,8 +5,7 @@ use std::sync::Arc;
 use super::block::Place;
 use super::cloud::Cloud;
 use super::validate::Keys;
-use super::{Config, Credential, Error, HelperLabel, Metrics, Secret, rules};
-use crate::session::DURATION_BOUNDS;
+use super::{Config, Credential, Error, Metrics, Secret, rules};
 
 const TENANT_ID: &str = "AZURE_TENANT_ID";
 const CLIENT_ID: &str = "AZURE_CLIENT_ID";
@@ -43,7 +42,7 @@ pub(super) fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Config, Er
         keys.authority_url = Some(authority);
     }
     let tenant = keys.complete(&tenant_id, Some(tenant_id.clone()), &place(TENANT_ID))?;
-    let metrics = Metrics { duration_buckets: DURATION_BOUNDS.to_vec(), helper_label: HelperLabel::Off };
+    let metrics = Metrics::default();
     Ok(Config::new(metrics, vec![tenant]))
 }
 

@@ -13,10 +13,9 @@ use super::block::{self, Place};
 use super::cloud::Cloud;
 use super::raw::{self, Key};
 use super::{
-    Config, Credential, DEFAULT_LOOKBACK, DEFAULT_PAGE_SIZE, DEFAULT_POLL_INTERVAL, Error, FirstRun, HelperLabel,
-    MAX_TENANTS, Metrics, SESSIONS_REPORT_PATH, Source, Tenant, duration, files, rules,
+    Config, Credential, DEFAULT_LOOKBACK, DEFAULT_PAGE_SIZE, DEFAULT_POLL_INTERVAL, Error, FirstRun, MAX_TENANTS,
+    Metrics, SESSIONS_REPORT_PATH, Source, Tenant, duration, files, rules,
 };
-use crate::session::DURATION_BOUNDS;
 
 /// Applies every rule. Files are named relative to `base`.
 pub(super) fn document(raw: &raw::Document, base: &Path) -> Result<Config, Error> {
@@ -69,7 +68,7 @@ fn unique_name<'a>(raw: &'a raw::Tenant, place: &Place, lines: &mut HashMap<&'a 
 }
 
 fn metrics(raw: &Key<raw::Metrics>, root: &Place) -> Result<Metrics, Error> {
-    let mut metrics = Metrics { duration_buckets: DURATION_BOUNDS.to_vec(), helper_label: HelperLabel::Off };
+    let mut metrics = Metrics::default();
     let Some(block) = raw else { return Ok(metrics) };
     let place = root.child("metrics", block);
     let plain = |bounds: &Vec<Spanned<f64>>| bounds.iter().map(|bound| bound.value).collect::<Vec<_>>();
@@ -83,10 +82,9 @@ fn metrics(raw: &Key<raw::Metrics>, root: &Place) -> Result<Metrics, Error> {
     {
         metrics.helper_label = label;
     }
-    place.optional("native_histograms", &block.value.native_histograms, |wanted| match wanted {
-        true => Err("not supported yet; set it to false or remove it".to_owned()),
-        false => Ok(()),
-    })?;
+    if let Some(native) = &block.value.native_histograms {
+        metrics.native_histograms = native.value;
+    }
     Ok(metrics)
 }
 

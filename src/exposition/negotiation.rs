@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT, ACCEPT_ENCODING, AsHeaderName};
 use mediatype::{MediaType, MediaTypeList, Name, ReadParams};
 
-use super::{Encoding, Format};
+use super::{Encoding, Escaping, Format};
 
 /// More ranges than these are not read: no scraper sends more than six.
 const MAX_RANGES: usize = 32;
@@ -18,6 +18,8 @@ const MAX_RANGES: usize = 32;
 pub struct Wanted {
     /// By `Accept`.
     pub format: Format,
+    /// By the parameter `escaping` of the range in `Accept` that decided.
+    pub escaping: Option<Escaping>,
     /// By `Accept-Encoding`.
     pub encoding: Encoding,
 }
@@ -27,7 +29,8 @@ impl Wanted {
     pub fn from_headers(headers: &HeaderMap) -> Self {
         let accept = joined(headers, ACCEPT);
         let encodings = joined(headers, ACCEPT_ENCODING);
-        Self { format: format(&accept), encoding: encoding(&encodings) }
+        let (format, escaping) = format(&accept);
+        Self { format, escaping, encoding: encoding(&encodings) }
     }
 }
 
@@ -39,21 +42,24 @@ fn joined(headers: &HeaderMap, name: impl AsHeaderName) -> String {
 
 /// The format of the highest quality; among equals the one that is named more precisely than by a
 /// wildcard, then the one that is named first.
-fn format(accept: &str) -> Format {
-    let mut best = (0, 0, Format::default());
+fn format(accept: &str) -> (Format, Option<Escaping>) {
+    let mut best = (0, 0, Format::default(), None);
     for range in MediaTypeList::new(accept).take(MAX_RANGES).filter_map(Result::ok) {
         if let Some((format, precision)) = named(&range) {
             let quality = range.get_param(Q).map_or(Some(QUALITY_MAX), |q| quality(q.as_str())).unwrap_or(0);
             if quality > 0 && (quality, precision) > (best.0, best.1) {
-                best = (quality, precision, format);
+                best = (quality, precision, format, escaping(&range));
             }
         }
     }
-    best.2
+    (best.2, best.3)
 }
 
 const Q: Name<'_> = Name::new_unchecked("q");
 const VERSION: Name<'_> = Name::new_unchecked("version");
+const ESCAPING: Name<'_> = Name::new_unchecked("escaping");
+const PROTO: Name<'_> = Name::new_unchecked("proto");
+const PROTO_ENCODING: Name<'_> = Name::new_unchecked("encoding");
 
 /// The format that a range names, and how precisely: 0 by a wildcard, 1 by its type.
 fn named(range: &MediaType<'_>) -> Option<(Format, u8)> {
@@ -61,12 +67,27 @@ fn named(range: &MediaType<'_>) -> Option<(Format, u8)> {
     let version = version.as_ref().map(|version| version.unquoted_str());
     let (ty, subtype) = (range.ty.as_str().to_ascii_lowercase(), range.subty.as_str().to_ascii_lowercase());
     match (&*ty, &*subtype, version.as_deref()) {
+        ("application", "vnd.google.protobuf", _) if is_delimited(range) => Some((Format::Protobuf, 1)),
         ("application", "openmetrics-text", Some("1.0.0") | None) => Some((Format::OpenMetrics, 1)),
         ("application", "openmetrics-text", Some("0.0.1")) => Some((Format::OpenMetricsDraft, 1)),
+        ("text", "plain", Some("1.0.0")) => Some((Format::Text1, 1)),
         ("text", "plain", Some("0.0.4") | None) => Some((Format::Text, 1)),
         ("*" | "text", "*", _) => Some((Format::Text, 0)),
         _ => None,
     }
+}
+
+/// Whether a protobuf range asks for delimited messages, the one encoding that scrapers use.
+fn is_delimited(range: &MediaType<'_>) -> bool {
+    let is = |name, wanted: &str| range.get_param(name).is_some_and(|value| value.unquoted_str() == wanted);
+    is(PROTO, "io.prometheus.client.MetricFamily") && is(PROTO_ENCODING, "delimited")
+}
+
+/// A scheme that nobody knows is as good as none.
+fn escaping(range: &MediaType<'_>) -> Option<Escaping> {
+    let asked = range.get_param(ESCAPING)?;
+    let asked = asked.unquoted_str();
+    Escaping::ALL.iter().copied().find(|scheme| scheme.as_str() == asked)
 }
 
 /// gzip where it is wanted at least as much as no packing at all. Packing of which nothing is said
@@ -142,7 +163,14 @@ mod tests {
                 "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.5,\
                  application/openmetrics-text;version=1.0.0;q=0.4,application/openmetrics-text;version=0.0.1;q=0.3,\
                  text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
-                Format::OpenMetrics,
+                Format::Protobuf,
+            ),
+            (
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;\
+                 escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+                 application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,\
+                 text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+                Format::Protobuf,
             ),
             (
                 "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
@@ -156,7 +184,7 @@ mod tests {
             ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Format::Text),
             ("", Format::Text),
         ] {
-            assert_eq!(format(accept), wanted, "{accept}");
+            assert_eq!(format(accept).0, wanted, "{accept}");
         }
     }
 
@@ -173,15 +201,38 @@ mod tests {
             ("APPLICATION/OpenMetrics-Text; Version=\"1.0.0\"; Q=0.9, text/plain;q=0.8", Format::OpenMetrics),
             ("application/*", Format::Text),
             ("image/png", Format::Text),
-            // A version that we do not speak, and one that nobody does.
-            ("text/plain;version=1.0.0", Format::Text),
+            // Versions that nobody speaks.
+            ("text/plain;version=2.0.0", Format::Text),
+            ("text/plain;version=1.0.0", Format::Text1),
+            ("text/plain;version=0.0.4;q=0.2, text/plain;version=1.0.0;q=0.3", Format::Text1),
+            // Protobuf that is text, or of another message.
+            ("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text", Format::Text),
+            ("application/vnd.google.protobuf;proto=other.Message;encoding=delimited", Format::Text),
+            ("application/vnd.google.protobuf", Format::Text),
             ("application/openmetrics-text;version=2.0.0, text/plain;q=0.1", Format::Text),
             // Nonsense is skipped, and the rest is read.
             ("openmetrics, , application/openmetrics-text;q=1", Format::OpenMetrics),
             ("application/openmetrics-text;q=high, text/plain;q=0.1", Format::Text),
             ("text/plain;note=\"application/openmetrics-text\"", Format::Text),
         ] {
-            assert_eq!(format(accept), wanted, "{accept}");
+            assert_eq!(format(accept).0, wanted, "{accept}");
+        }
+    }
+
+    #[test]
+    fn the_escaping_of_the_range_that_decides_holds() {
+        for (accept, wanted) in [
+            ("text/plain;version=1.0.0;escaping=allow-utf-8", Some(Escaping::AllowUtf8)),
+            ("text/plain;version=1.0.0;escaping=\"dots\"", Some(Escaping::Dots)),
+            (
+                "text/plain;version=1.0.0;escaping=dots;q=0.4,application/openmetrics-text;escaping=values",
+                Some(Escaping::Values),
+            ),
+            ("application/openmetrics-text;escaping=underscores", Some(Escaping::Underscores)),
+            ("text/plain;version=1.0.0;escaping=runes", None),
+            ("text/plain;version=1.0.0", None),
+        ] {
+            assert_eq!(format(accept).1, wanted, "{accept}");
         }
     }
 
@@ -234,7 +285,7 @@ mod tests {
         add(ACCEPT_ENCODING, b"br");
         add(ACCEPT_ENCODING, b"gzip");
         let wanted = Wanted::from_headers(&headers);
-        assert_eq!(wanted, Wanted { format: Format::OpenMetrics, encoding: Encoding::Gzip });
+        assert_eq!(wanted, Wanted { format: Format::OpenMetrics, escaping: None, encoding: Encoding::Gzip });
         assert_eq!(Wanted::from_headers(&HeaderMap::new()), Wanted::default());
     }
 }

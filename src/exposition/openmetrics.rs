@@ -8,6 +8,10 @@ use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 
 use crate::metrics::catalogue;
 
+/// What proves that nothing was cut off.
+pub(super) const END: &[u8] = b"# EOF\n";
+
+/// The families, without [`END`].
 pub(super) fn encode(families: &[MetricFamily]) -> String {
     let mut out = String::new();
     for family in families {
@@ -32,7 +36,6 @@ pub(super) fn encode(families: &[MetricFamily]) -> String {
             write_metric(&mut out, name, family.get_field_type(), metric);
         }
     }
-    out.push_str("# EOF\n");
     out
 }
 
@@ -167,7 +170,6 @@ mod tests {
                 "# HELP odd A \\\"quoted\\\" \\\\ line\\nbreak.\n",
                 "# TYPE odd gauge\n",
                 "odd{label=\"a\\\"b\\\\c\\nd ü\"} 1.5\n",
-                "# EOF\n",
             )
         );
     }
@@ -179,7 +181,7 @@ mod tests {
         assert_eq!(
             encode(&counter.collect()),
             "# HELP busy_seconds Busy.\n# TYPE busy_seconds counter\n# UNIT busy_seconds seconds\n\
-             busy_seconds_total 1e+06\n# EOF\n"
+             busy_seconds_total 1e+06\n"
         );
     }
 
@@ -201,7 +203,6 @@ mod tests {
                 "size_bytes_bucket{kind=\"fish\",le=\"+Inf\"} 3\n",
                 "size_bytes_count{kind=\"fish\"} 3\n",
                 "size_bytes_sum{kind=\"fish\"} 2.0000025e+06\n",
-                "# EOF\n",
             )
         );
     }

@@ -24,6 +24,7 @@ fn settings() -> Settings {
         tenants: vec![policy("contoso"), policy("fabrikam")],
         duration_bounds: totals::DURATION_BOUNDS.to_vec(),
         helper_label: HelperLabel::Off,
+        native_histograms: true,
     }
 }
 

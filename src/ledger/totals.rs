@@ -4,6 +4,8 @@
 //! adds starts at zero, with its own start time, beside the old ones. Sums of durations are kept in
 //! whole ticks of 100 ns, the service's own resolution: adding them never rounds.
 
+pub mod native;
+
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
@@ -11,6 +13,8 @@ use std::ops::{Index, IndexMut};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use native::Native;
 
 pub use crate::session::DURATION_BOUNDS;
 use crate::session::{EnrollmentState, Label, Os, RejectReason, Role, SessionType, label};
@@ -96,6 +100,8 @@ pub struct Histogram {
     pub bounds: Vec<f64>,
     /// Observations by bucket, not cumulative; the last one is above every bound.
     pub counts: Vec<u64>,
+    /// The same observations by native buckets.
+    pub native: Native,
     /// The sum of all observations, in ticks of 100 ns.
     pub sum_ticks: u64,
 }
@@ -115,7 +121,8 @@ impl Counter {
 impl Histogram {
     /// A series that starts now, without observations.
     pub fn zero(started: DateTime<Utc>, bounds: &[f64]) -> Self {
-        Self { started, bounds: bounds.to_vec(), counts: vec![0; bounds.len() + 1], sum_ticks: 0 }
+        let counts = vec![0; bounds.len() + 1];
+        Self { started, bounds: bounds.to_vec(), counts, native: Native::default(), sum_ticks: 0 }
     }
 
     /// Adds one observation.
@@ -123,7 +130,21 @@ impl Histogram {
         // Compared in ticks: a duration of exactly a bound belongs to that bound's bucket.
         let bucket = self.bounds.partition_point(|bound| bound * (TICKS_PER_SECOND as f64) < ticks as f64);
         self.counts[bucket] += 1;
+        self.native.observe(ticks as f64 / TICKS_PER_SECOND as f64, 1);
         self.sum_ticks += ticks;
+    }
+
+    /// Gives observations that are in no native bucket the one of their classic bucket's bound: all
+    /// that is known of a histogram that was stored before there were native buckets.
+    pub fn complete_native(&mut self) {
+        if self.native.count() == self.count() {
+            return;
+        }
+        self.native = Native::default();
+        let last = self.bounds.last().copied().unwrap_or_default();
+        for (bucket, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            self.native.observe(self.bounds.get(bucket).copied().unwrap_or(2.0 * last), *count);
+        }
     }
 
     /// How many observations there are.

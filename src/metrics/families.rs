@@ -4,20 +4,29 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
+use prometheus::Registry;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, MetricFamily, MetricType};
 
 use super::catalogue::{self, Kind, Metric};
-use super::instrument;
+use super::versioned::Versioned;
+use super::{instrument, wire};
 use crate::ledger::totals::{self, Fate, PerLabel, Subject, Totals, Window};
 use crate::ledger::{Snapshot, TenantSnapshot};
 use crate::session::Label;
 
 /// Shows the snapshot that was published last. Collecting waits for nothing and takes no lock.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BusinessCollector {
     published: Arc<ArcSwap<Snapshot>>,
     descs: Vec<Desc>,
+}
+
+/// The business metrics as a part of the exposition that changes with each snapshot.
+#[derive(Debug)]
+pub struct Business {
+    published: Arc<ArcSwap<Snapshot>>,
+    registry: Registry,
 }
 
 impl BusinessCollector {
@@ -41,6 +50,28 @@ impl Collector for BusinessCollector {
     }
 }
 
+impl Business {
+    /// Over what is published here.
+    ///
+    /// # Errors
+    /// Where the catalogue has a name that Prometheus does not allow.
+    pub fn new(published: Arc<ArcSwap<Snapshot>>) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        registry.register(Box::new(BusinessCollector::new(published.clone())?))?;
+        Ok(Self { published, registry })
+    }
+}
+
+impl Versioned for Business {
+    fn version(&self) -> u64 {
+        self.published.load().version
+    }
+
+    fn gather(&self) -> Vec<MetricFamily> {
+        self.registry.gather()
+    }
+}
+
 /// The families of a snapshot. What is not known yet (sessions in progress before the first complete
 /// poll, the newest end before the first session) has no sample; neither has a helper's count
 /// unless it is switched on.
@@ -50,13 +81,15 @@ pub fn families(snapshot: &Snapshot) -> Vec<MetricFamily> {
     let mut families = vec![
         build(&c::SESSIONS, &|series, totals| series.counters(&totals.sessions)),
         build(&c::SESSION_DURATION, &|series, totals| {
-            totals.durations.iter().for_each(|(kind, histogram)| series.histogram(&[kind.as_str()], histogram));
+            for (kind, histogram) in totals.durations.iter() {
+                series.histogram(&[kind.as_str()], histogram, snapshot.native_histograms);
+            }
         }),
         build(&c::PARTICIPANTS, &|series, totals| series.counters_by_two(&totals.participants)),
         build(&c::PARTICIPANT_OS, &|series, totals| series.counters_by_two(&totals.systems)),
         build(&c::CROSS_TENANT_SESSIONS, &|series, totals| series.counters(&totals.cross_tenant)),
         build(&c::INVALID_DURATIONS, &|series, totals| series.counter(&[], &totals.invalid_durations)),
-        build(&c::REPORT_DELAY, &|series, totals| series.histogram(&[], &totals.delays)),
+        build(&c::REPORT_DELAY, &|series, totals| series.histogram(&[], &totals.delays, false)),
         build(&c::SESSIONS_IN_PROGRESS, &|series, totals| {
             totals.in_progress.iter().for_each(|sessions| series.gauge(&[], *sessions as f64));
         }),
@@ -145,6 +178,7 @@ impl Series<'_> {
     fn counter(&mut self, values: &[&str], counter: &totals::Counter) {
         let mut sample = Counter::default();
         sample.set_value(counter.value as f64);
+        wire::set_counter_created(&mut sample, counter.started);
         let mut metric = prometheus::proto::Metric::from_label(self.labels(values));
         metric.set_counter(sample);
         self.metrics.push(metric);
@@ -155,7 +189,7 @@ impl Series<'_> {
         self.metrics.push(gauge(labels, value));
     }
 
-    fn histogram(&mut self, values: &[&str], histogram: &totals::Histogram) {
+    fn histogram(&mut self, values: &[&str], histogram: &totals::Histogram, native: bool) {
         // Without the bucket `+Inf`, whose count is the sample count: every encoder adds it, and the
         // crate's text encoder would misspell its bound as `inf`.
         let mut cumulative = 0;
@@ -170,6 +204,10 @@ impl Series<'_> {
         sample.set_bucket(buckets.collect());
         sample.set_sample_count(histogram.count());
         sample.set_sample_sum(histogram.sum_seconds());
+        wire::set_histogram_created(&mut sample, histogram.started);
+        if native {
+            wire::set_native(&mut sample, &histogram.native);
+        }
         let mut metric = prometheus::proto::Metric::from_label(self.labels(values));
         metric.set_histogram(sample);
         self.metrics.push(metric);
@@ -216,7 +254,7 @@ mod tests {
     }
 
     fn lines(tenants: Vec<TenantSnapshot>) -> Vec<String> {
-        let snapshot = Snapshot { tenants, sessions: 7, size_bytes: 4096 };
+        let snapshot = Snapshot { tenants, sessions: 7, size_bytes: 4096, ..Snapshot::default() };
         let registry = Registry::new();
         let published = Arc::new(ArcSwap::from_pointee(snapshot));
         registry.register(Box::new(BusinessCollector::new(published).unwrap())).unwrap();

@@ -198,7 +198,7 @@ mod tests {
         let registry = Registry::new();
         let state = State {
             http: HttpMetrics::register(&registry).unwrap(),
-            exposition: Exposition::new(registry),
+            exposition: Exposition::new(Vec::new(), registry),
             status: Status::default().into(),
             version: "1.2.3",
             started: now() - TimeDelta::hours(1),

@@ -11,14 +11,14 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::error;
 
+use super::body::Body;
 use super::{Server, State, landing};
-use crate::exposition::{HttpMetrics, InFlight, Wanted};
+use crate::exposition::{HttpMetrics, InFlight, Rendered, Wanted};
 use crate::status::TenantStatus;
 
 const LANDING: &str = "/";
@@ -117,7 +117,7 @@ pub fn check_telemetry_path(path: &str) -> Result<(), InvalidTelemetryPath> {
 
 /// Answers one request. Its body is dropped unread, upon which hyper closes the connection after
 /// the answer, or skips what has come already.
-pub(super) async fn answer(server: Arc<Server>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+pub(super) async fn answer(server: Arc<Server>, request: Request<Incoming>) -> Response<Body> {
     let arrived = Instant::now();
     let in_flight = server.state.http.begin();
     let route = server.routes.find(request.uri().path());
@@ -167,28 +167,41 @@ fn ready(server: &Server) -> bool {
     server.ready.load(Ordering::Relaxed)
 }
 
-/// Renders on a thread that may block: a scrape of a hundred tenants takes tens of milliseconds, in
-/// which this one has polls and probes to serve.
+/// Renders on a thread that may block where more than a little has to be encoded: that takes tens of
+/// milliseconds for a hundred tenants, in which this one has polls and probes to serve.
 async fn scrape(server: &Arc<Server>, wanted: Wanted) -> Answer {
     let Ok(permit) = server.scrapes.clone().try_acquire_owned() else {
         let message = format!("{} scrapes are being served already; try again later.\n", server.state.max_requests);
         return Answer::text(StatusCode::SERVICE_UNAVAILABLE, message).with(RETRY_AFTER, RETRY_AFTER_SECONDS);
     };
-    let exposition = server.state.exposition.clone();
+    let exposition = &server.state.exposition;
+    if exposition.is_ready(wanted) {
+        return exposed(exposition.render(wanted), permit);
+    }
+    let exposition = exposition.clone();
     // The permit goes along: a client that hangs up does not make room for another before the work ends.
     let render = move || (exposition.render(wanted), permit);
     match tokio::task::spawn_blocking(render).await {
-        Ok((Ok(rendered), permit)) => {
-            let mut answer = Answer::new(StatusCode::OK, rendered.content_type, rendered.body);
-            if let Some(encoding) = rendered.content_encoding {
-                answer = answer.with(CONTENT_ENCODING, encoding);
-            }
-            answer.permit = Some(permit);
-            answer
-        }
-        Ok((Err(error), _)) => internal(&error),
+        Ok((rendered, permit)) => exposed(rendered, permit),
         Err(error) => internal(&error),
     }
+}
+
+fn exposed(rendered: prometheus::Result<Rendered>, permit: OwnedSemaphorePermit) -> Answer {
+    let rendered = match rendered {
+        Ok(rendered) => rendered,
+        Err(error) => return internal(&error),
+    };
+    let Ok(content_type) = HeaderValue::from_str(&rendered.content_type) else {
+        return internal(&std::io::Error::other("the content type is no header"));
+    };
+    let mut answer = Answer::new(StatusCode::OK, TEXT, Bytes::new()).with_value(CONTENT_TYPE, content_type);
+    answer.body = rendered.body;
+    if let Some(encoding) = rendered.content_encoding {
+        answer = answer.with(CONTENT_ENCODING, encoding);
+    }
+    answer.permit = Some(permit);
+    answer
 }
 
 fn internal(error: &(dyn std::error::Error + 'static)) -> Answer {
@@ -215,7 +228,7 @@ impl StatusPage {
 struct Answer {
     status: StatusCode,
     headers: HeaderMap,
-    body: Bytes,
+    body: Vec<Bytes>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -226,7 +239,7 @@ impl Answer {
         // Every page is the state of this moment, and none is to be guessed to be another type.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        Self { status, headers, body: body.into(), permit: None }
+        Self { status, headers, body: vec![body.into()], permit: None }
     }
 
     fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
@@ -242,27 +255,13 @@ impl Answer {
         self
     }
 
-    /// The request is in flight, and its permit held, until the body is handed to the system or the
-    /// connection ends: what counts is what is still in memory. hyper leaves the body out for HEAD.
-    fn into_response(self, in_flight: InFlight) -> Response<Full<Bytes>> {
-        let held = Held { body: self.body, _in_flight: in_flight, _permit: self.permit };
-        let mut response = Response::new(Full::new(Bytes::from_owner(held)));
+    /// The request is in flight, and its permit held, until the body is gone. hyper leaves the body
+    /// out for HEAD.
+    fn into_response(self, in_flight: InFlight) -> Response<Body> {
+        let mut response = Response::new(Body::new(self.body, (in_flight, self.permit)));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response
-    }
-}
-
-/// A body with what is given back when it is gone.
-struct Held {
-    body: Bytes,
-    _in_flight: InFlight,
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.body
     }
 }
 

@@ -23,7 +23,6 @@ use markdown::{README, blocks, code, section, table};
 const NOT_SUPPORTED_YET: &[&str] = &[
     "credential.certificate_file",
     "credential.certificate_password_file",
-    "metrics.native_histograms",
     "source.directory",
     "source.job_timeout",
     "source.select",

@@ -9,7 +9,7 @@ use prometheus::Registry;
 use remote_assistance_exporter::exposition::{Exposition, Format};
 use remote_assistance_exporter::ledger::totals::{Fate, Subject, TICKS_PER_SECOND, Totals, Window};
 use remote_assistance_exporter::ledger::{Snapshot, TenantSnapshot};
-use remote_assistance_exporter::metrics::{Build, BusinessCollector, HttpMetrics, Own};
+use remote_assistance_exporter::metrics::{Build, Business, HttpMetrics, Own};
 use remote_assistance_exporter::session::{EnrollmentState, Os, RejectReason, Role, SessionType};
 use remote_assistance_exporter::source::{Endpoint, Observer};
 use remote_assistance_exporter::status::FailureReason;
@@ -42,7 +42,6 @@ const FABRIKAM: &str = "fabrikam \"B\" \\ Söhne";
 fn exposition() -> Exposition {
     let registry = Registry::new();
     let published = Arc::new(ArcSwap::from_pointee(snapshot()));
-    registry.register(Box::new(BusinessCollector::new(published).unwrap())).unwrap();
     let build = Build { version: "0.1.0", revision: "0123abc", rust_version: "1.89.0" };
     let own = Own::register(&registry, &build).unwrap();
     own.config_loaded(0xfeed_beef, start());
@@ -63,7 +62,7 @@ fn exposition() -> Exposition {
     http.declare("/metrics", &[200, 500, 503]);
     http.answered("/metrics", 200, Duration::from_millis(2));
     http.answered("other", 404, Duration::from_micros(50));
-    Exposition::new(registry)
+    Exposition::new(vec![Box::new(Business::new(published).unwrap())], registry)
 }
 
 fn start() -> DateTime<Utc> {
@@ -98,5 +97,10 @@ fn snapshot() -> Snapshot {
     let quiet = Totals::zero(start(), &[60.0, 600.0, 3600.0]);
     let tenant =
         |name: &str, totals| TenantSnapshot { name: name.into(), totals: Arc::new(totals), last_success: None };
-    Snapshot { tenants: vec![tenant(FABRIKAM, quiet), tenant("contoso", busy)], sessions: 3, size_bytes: 1_589_248 }
+    Snapshot {
+        tenants: vec![tenant(FABRIKAM, quiet), tenant("contoso", busy)],
+        sessions: 3,
+        size_bytes: 1_589_248,
+        ..Snapshot::default()
+    }
 }

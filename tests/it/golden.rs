@@ -8,7 +8,7 @@ mod history;
 
 use std::path::Path;
 
-use remote_assistance_exporter::exposition::{Encoding, Exposition, Format, Wanted};
+use remote_assistance_exporter::exposition::{Exposition, Format, Wanted};
 use remote_assistance_exporter::ledger::totals::Window;
 use remote_assistance_exporter::metrics::catalogue;
 use remote_assistance_exporter::session::{EnrollmentState, Label, Os, RejectReason, SessionType};
@@ -44,8 +44,8 @@ pub fn compare(name: &str, rendered: &str) {
 
 /// An exposition in one format.
 pub fn render(exposition: &Exposition, format: Format) -> String {
-    let wanted = Wanted { format, encoding: Encoding::Identity };
-    String::from_utf8(exposition.render(wanted).unwrap().body.to_vec()).unwrap()
+    let wanted = Wanted { format, ..Wanted::default() };
+    String::from_utf8(exposition.render(wanted).unwrap().bytes()).unwrap()
 }
 
 #[test]

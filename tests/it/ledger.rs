@@ -31,6 +31,7 @@ fn settings() -> Settings {
         tenants: vec![policy("contoso"), policy("fabrikam")],
         duration_bounds: DURATION_BOUNDS.to_vec(),
         helper_label: HelperLabel::Hashed,
+        native_histograms: true,
     }
 }
 

@@ -43,7 +43,7 @@ impl Server {
         let registry = Registry::new();
         let status = Arc::new(Status::default());
         let mut state = State {
-            exposition: Exposition::new(registry.clone()),
+            exposition: Exposition::new(Vec::new(), registry.clone()),
             http: HttpMetrics::register(&registry).unwrap(),
             status: status.clone(),
             version: "1.2.3",

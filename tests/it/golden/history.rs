@@ -10,7 +10,7 @@ use remote_assistance_exporter::config::Config;
 use remote_assistance_exporter::exposition::{Exposition, HttpMetrics};
 use remote_assistance_exporter::ledger::writer::{self, Writer};
 use remote_assistance_exporter::ledger::{Ledger, Settings};
-use remote_assistance_exporter::metrics::{Build, BusinessCollector, Own};
+use remote_assistance_exporter::metrics::{Build, Business, Own, Versioned};
 use remote_assistance_exporter::poll::TenantPoll;
 use remote_assistance_exporter::simulator::{COLLECTION_PATH, Participant, Scenario, Session, Tenant, TenantOptions};
 use remote_assistance_exporter::status::{FailureReason, Status};
@@ -189,13 +189,13 @@ impl Exporter {
         std::mem::forget(http.begin());
         let ledger = Ledger::open(&lab.directory.path().join("data"), Settings::new(config), start()).unwrap();
         let (writer, published, _) = Writer::start(ledger, Arc::new(Observer(own.clone())));
-        registry.register(Box::new(BusinessCollector::new(published).unwrap())).unwrap();
+        let business: Box<dyn Versioned> = Box::new(Business::new(published).unwrap());
         let status = Arc::new(Status::default());
         let tenants = config.tenants.iter().map(|tenant| {
             let metrics = own.tenant(&tenant.name, tenant.poll_interval);
             Arc::new(TenantPoll::new(tenant, None, metrics, status.clone()).unwrap())
         });
-        Self { tenants: tenants.collect(), writer, exposition: Exposition::new(registry) }
+        Self { tenants: tenants.collect(), writer, exposition: Exposition::new(vec![business], registry) }
     }
 
     /// Polls one tenant after the other. Only the lack of its role makes a poll fail.
