@@ -1,5 +1,6 @@
 //! A real Prometheus scrapes the real program: what PromQL says is what happened.
 
+mod native;
 mod relay;
 mod server;
 

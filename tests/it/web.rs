@@ -6,6 +6,7 @@ mod pages;
 mod stopping;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntGauge, Registry, TextEncoder};
 use remote_assistance_exporter::exposition::{Exposition, HttpMetrics};
+use remote_assistance_exporter::metrics::Versioned;
 use remote_assistance_exporter::status::{Status, TenantStatus};
 use remote_assistance_exporter::web::{Limits, State, bind, serve};
 use tokio::sync::watch;
@@ -43,7 +45,7 @@ impl Server {
         let registry = Registry::new();
         let status = Arc::new(Status::default());
         let mut state = State {
-            exposition: Exposition::new(Vec::new(), registry.clone()),
+            exposition: Exposition::new(vec![Box::new(Unsettled::default())], registry.clone()),
             http: HttpMetrics::register(&registry).unwrap(),
             status: status.clone(),
             version: "1.2.3",
@@ -114,6 +116,22 @@ fn tenant(name: &str) -> TenantStatus {
         rows_missing: 0,
     }
 }
+
+/// A part that is never as it was, so that every scrape is rendered on a thread that may block: a
+/// [`Gate`] may hold it there.
+#[derive(Default)]
+struct Unsettled(AtomicU64);
+
+impl Versioned for Unsettled {
+    fn version(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn gather(&self) -> Vec<MetricFamily> {
+        Vec::new()
+    }
+}
+
 
 /// A collector that holds every scrape until it is opened. It opens when it is dropped, too: a failing
 /// test must not leave threads behind.

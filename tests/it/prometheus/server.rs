@@ -23,6 +23,11 @@ impl Prometheus {
     /// Starts one that scrapes the target every second, and waits until it is ready. It listens on
     /// a port of the system's choice, which its log names.
     pub fn start(target: SocketAddr) -> Self {
+        Self::with(target, &[])
+    }
+
+    /// The same with more flags.
+    pub fn with(target: SocketAddr, flags: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name).display().to_string();
         let configuration = format!(
@@ -33,7 +38,7 @@ impl Prometheus {
         let mut command = Command::new("prometheus");
         command.arg(format!("--config.file={}", path("prometheus.yml")));
         command.arg(format!("--storage.tsdb.path={}", path("data")));
-        command.arg("--web.listen-address=127.0.0.1:0");
+        command.arg("--web.listen-address=127.0.0.1:0").args(flags);
         let mut process = Exporter::spawn(command);
         let line = process.wait_for_log(&["\"Listening on\"", "address="]);
         let address = line.split("address=").nth(1).unwrap().parse().unwrap();
