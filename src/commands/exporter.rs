@@ -16,6 +16,7 @@ use crate::ledger::writer::{self, Writer};
 use crate::ledger::{Ledger, Settings};
 use crate::metrics::{Build, BusinessCollector, Own, register_process};
 use crate::poll::TenantPoll;
+use crate::source::Network;
 use crate::status::Status;
 
 /// The ledger's name where health names it.
@@ -74,13 +75,14 @@ impl Exporter {
         let (writer, published, task) = Writer::start(ledger, Arc::new(observer));
         let business = BusinessCollector::new(published).map_err(Failure::other)?;
         registry.register(Box::new(business)).map_err(Failure::other)?;
+        let network = Network::new(|name| std::env::var(name).ok());
         let tenants = config
             .tenants
             .iter()
             .map(|tenant| {
                 let metrics = own.tenant(&tenant.name, tenant.poll_interval);
                 let restored = restored.tenants.iter().find(|restored| restored.name == tenant.name);
-                TenantPoll::new(tenant, restored, metrics, status.clone()).map(Arc::new)
+                TenantPoll::new(tenant, &network, restored, metrics, status.clone()).map(Arc::new)
             })
             .collect::<Result<_, _>>()
             .map_err(|error| Failure::Usage(error.to_string()))?;
