@@ -33,7 +33,7 @@ use crate::config;
 use crate::ledger::TenantSnapshot;
 use crate::ledger::writer::Writer;
 use crate::metrics::TenantMetrics;
-use crate::source::{Network, Source, SourceError};
+use crate::source::{Network, Progress, Source, SourceError};
 use crate::status::{PollError, Status, TenantStatus};
 
 /// How often the loop says that it is alive.
@@ -87,6 +87,11 @@ impl TenantPoll {
         });
         let (name, interval) = (tenant.name.clone(), tenant.poll_interval);
         Ok(Self { name, interval, source, metrics, status, told: Told::default() })
+    }
+
+    /// The same, whose readings tell how far they are.
+    pub fn told_to(self, progress: Arc<dyn Progress>) -> Self {
+        Self { source: self.source.told_to(progress), ..self }
     }
 
     /// The tenant's configured name.

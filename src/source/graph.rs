@@ -5,6 +5,7 @@
 
 mod auth;
 mod body;
+mod claims;
 mod client;
 mod entra;
 mod errors;
@@ -18,6 +19,7 @@ mod transport;
 mod trust;
 mod url;
 
+pub use claims::Claims;
 pub use client::{Client, Request};
 pub use network::Network;
 pub use retry::{Budget, RetryPolicy, Timeouts};
