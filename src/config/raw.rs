@@ -32,6 +32,10 @@ pub(super) struct Tenant {
     pub graph_url: Key<String>,
     pub authority_url: Key<String>,
     pub ca_file: Key<String>,
+    pub proxy_url: Key<String>,
+    pub no_proxy: Key<String>,
+    pub proxy_from_environment: Key<bool>,
+    pub requests_per_minute: Key<u32>,
     pub credential: Key<Credential>,
     pub source: Key<Source>,
     pub poll_interval: Key<String>,
@@ -39,7 +43,7 @@ pub(super) struct Tenant {
     pub first_run: Key<String>,
 }
 
-/// `credential`: the keys of every kind. Which of them go together is a rule of `kinds`.
+/// `credential`: the keys of every kind. Which of them go together is a rule of `block`.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Credential {

@@ -132,7 +132,6 @@ impl Versioned for Unsettled {
     }
 }
 
-
 /// A collector that holds every scrape until it is opened. It opens when it is dropped, too: a failing
 /// test must not leave threads behind.
 struct Gate {
