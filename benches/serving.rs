@@ -1,0 +1,242 @@
+//! Serving: what a scrape costs, beside what it would cost otherwise, in one run.
+//!
+//! - *encode*: the time of one scrape's encoding on one thread, beside the prometheus crate's own
+//!   encoder over the same families, plain and compressed at the same level.
+//! - *serve*: scrapes a second of this server, beside a bare hyper server that returns the same bytes.
+//!   Both run in this process with the same clients, in turns, so that a busy machine slows both.
+//!
+//! Only ratios within one run mean anything: machines differ.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench fails by panicking and prints its numbers")]
+
+use std::convert::Infallible;
+use std::hint::black_box;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use chrono::DateTime;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http_body_util::Full;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use prometheus::{Encoder, Registry, TextEncoder};
+use remote_assistance_exporter::exposition::{Encoding, Exposition, Format, HttpMetrics, Wanted};
+use remote_assistance_exporter::ledger::totals::{DURATION_BOUNDS, TICKS_PER_SECOND, Totals};
+use remote_assistance_exporter::ledger::{Snapshot, TenantSnapshot};
+use remote_assistance_exporter::metrics::{Build, Business, BusinessCollector, Own, register_process};
+use remote_assistance_exporter::session::{Label as _, SessionType};
+use remote_assistance_exporter::status::Status;
+use remote_assistance_exporter::web;
+use tokio_util::sync::CancellationToken;
+
+/// About 240 series each.
+const TENANTS: [usize; 3] = [4, 42, 420];
+/// The level of the compression that both sides are measured at.
+const LEVEL: Compression = Compression::new(6);
+/// Clients that scrape at a time: as many as the machine has cores, twice.
+const CLIENTS: usize = 4;
+/// Turns of each server; the median counts.
+const TURNS: usize = 9;
+/// How long a turn and a measured encoding last.
+const TURN: Duration = Duration::from_millis(500);
+
+fn main() {
+    let tried = std::env::args().any(|argument| argument == "--test");
+    let (turns, turn) = if tried { (1, Duration::from_millis(20)) } else { (TURNS, TURN) };
+    for tenants in if tried { &TENANTS[..1] } else { &TENANTS[..] } {
+        let registry = registry(*tenants);
+        let exposition = exposition(*tenants);
+        let text = Wanted::default();
+        let series = lines(&exposition.render(text).unwrap().bytes());
+        for encoding in [Encoding::Identity, Encoding::Gzip] {
+            let wanted = Wanted { encoding, ..text };
+            exposition.render(wanted).unwrap();
+            let ours = time(turn, || _ = black_box(exposition.render(wanted).unwrap()));
+            let crates = time(turn, || _ = black_box(encode(&registry, encoding)));
+            let times = crates.as_secs_f64() / ours.as_secs_f64();
+            println!("encode {series} series, {encoding:?}: {ours:?}, the crate's encoder {crates:?}: {times:.0} times");
+        }
+        for encoding in [Encoding::Identity, Encoding::Gzip] {
+            let (ours, bare) = serve(&exposition, encoding, turns, turn);
+            let share = 100.0 * ours / bare;
+            println!("serve {series} series, {encoding:?}: {ours:.0} scrapes/s, bare {bare:.0}: {share:.0} %");
+        }
+    }
+}
+
+/// Sample lines.
+fn lines(text: &[u8]) -> usize {
+    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty() && line[0] != b'#').count()
+}
+
+fn snapshot(tenants: usize) -> Snapshot {
+    let start = DateTime::from_timestamp(1_774_000_000, 0).unwrap();
+    let tenant = |number: usize| {
+        let mut totals = Totals::zero(start, DURATION_BOUNDS);
+        for (place, session_type) in SessionType::ALL.iter().enumerate() {
+            totals.sessions[*session_type].value = (number * 7919 + place) as u64;
+            for seconds in 1..200 {
+                totals.durations[*session_type].observe((seconds * seconds + number as u64) * TICKS_PER_SECOND);
+            }
+        }
+        TenantSnapshot { name: format!("tenant-{number:04}").into(), totals: totals.into(), last_success: None }
+    };
+    Snapshot { tenants: (0..tenants).map(tenant).collect(), native_histograms: true, ..Snapshot::default() }
+}
+
+/// The program's own exposition: every part that it has.
+fn exposition(tenants: usize) -> Exposition {
+    let (live, own_registry) = (Registry::new(), Registry::new());
+    let build = Build { version: "1.2.3", revision: "abc", rust_version: "1.99" };
+    let own = Own::register(&own_registry, &build).unwrap();
+    for number in 0..tenants {
+        own.tenant(&format!("tenant-{number:04}"), Duration::from_secs(300));
+    }
+    register_process(&live).unwrap();
+    let business = Business::new(Arc::new(ArcSwap::from_pointee(snapshot(tenants)))).unwrap();
+    Exposition::new(vec![Box::new(business), Box::new(own.part(own_registry))], live)
+}
+
+/// The same families, all of them gathered anew each time.
+fn registry(tenants: usize) -> Registry {
+    let registry = Registry::new();
+    let build = Build { version: "1.2.3", revision: "abc", rust_version: "1.99" };
+    let own = Own::register(&registry, &build).unwrap();
+    for number in 0..tenants {
+        own.tenant(&format!("tenant-{number:04}"), Duration::from_secs(300));
+    }
+    register_process(&registry).unwrap();
+    let published = Arc::new(ArcSwap::from_pointee(snapshot(tenants)));
+    registry.register(Box::new(BusinessCollector::new(published).unwrap())).unwrap();
+    registry
+}
+
+/// A scrape as the prometheus crate's own documentation has it.
+fn encode(registry: &Registry, encoding: Encoding) -> Vec<u8> {
+    let mut plain = Vec::new();
+    TextEncoder::new().encode(&registry.gather(), &mut plain).unwrap();
+    if encoding == Encoding::Identity {
+        return plain;
+    }
+    let mut gzip = GzEncoder::new(Vec::new(), LEVEL);
+    gzip.write_all(&plain).unwrap();
+    gzip.finish().unwrap()
+}
+
+/// How long one call takes.
+fn time(at_least: Duration, mut call: impl FnMut()) -> Duration {
+    call();
+    let start = Instant::now();
+    let mut calls = 0;
+    while start.elapsed() < at_least {
+        call();
+        calls += 1;
+    }
+    start.elapsed() / calls
+}
+
+/// Scrapes a second of this server and of the bare one: the medians of their turns.
+fn serve(exposition: &Exposition, encoding: Encoding, turns: usize, turn: Duration) -> (f64, f64) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let stop = CancellationToken::new();
+    let ours = start(exposition.clone(), &stop);
+    let body: Bytes = exposition.render(Wanted { encoding, ..Wanted::default() }).unwrap().bytes().into();
+    let bare = start_bare(body);
+    let (mut of_ours, mut of_bare) = (Vec::new(), Vec::new());
+    for _ in 0..turns {
+        of_ours.push(scrapes_a_second(ours, encoding, turn));
+        of_bare.push(scrapes_a_second(bare, encoding, turn));
+    }
+    stop.cancel();
+    (median(of_ours), median(of_bare))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn start(exposition: Exposition, stop: &CancellationToken) -> SocketAddr {
+    let listeners = web::bind(&["127.0.0.1:0".to_owned()]).unwrap();
+    let address = listeners[0].local_addr().unwrap();
+    let registry = Registry::new();
+    let state = web::State {
+        exposition,
+        http: HttpMetrics::register(&registry).unwrap(),
+        status: Arc::new(Status::default()),
+        version: "1.2.3",
+        started: DateTime::from_timestamp(1_774_000_000, 0).unwrap(),
+        now: remote_assistance_exporter::clock::now,
+        telemetry_path: "/metrics".into(),
+        max_requests: 40,
+        limits: web::Limits::default(),
+    };
+    tokio::spawn(web::serve(listeners, stop.clone(), state));
+    address
+}
+
+/// hyper as its own documentation has it, and nothing else.
+fn start_bare(body: Bytes) -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let _ = stream.set_nodelay(true);
+            let body = body.clone();
+            let service = service_fn(move |_| {
+                let body = body.clone();
+                async move { Ok::<_, Infallible>(http::Response::new(Full::new(body))) }
+            });
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    address
+}
+
+fn scrapes_a_second(address: SocketAddr, encoding: Encoding, turn: Duration) -> f64 {
+    let start = Instant::now();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            std::thread::spawn(move || {
+                let mut client = TcpStream::connect(address).unwrap();
+                client.set_nodelay(true).unwrap();
+                let mut buffer = vec![0; 1 << 18];
+                let mut scrapes = 0;
+                while start.elapsed() < turn {
+                    scrape(&mut client, encoding, &mut buffer);
+                    scrapes += 1;
+                }
+                scrapes
+            })
+        })
+        .collect();
+    let scrapes: u32 = clients.into_iter().map(|client| client.join().unwrap()).sum();
+    f64::from(scrapes) / start.elapsed().as_secs_f64()
+}
+
+/// One scrape on a connection that is kept.
+fn scrape(client: &mut TcpStream, encoding: Encoding, buffer: &mut [u8]) {
+    let accept = if encoding == Encoding::Gzip { "Accept-Encoding: gzip\r\n" } else { "" };
+    write!(client, "GET /metrics HTTP/1.1\r\nHost: exporter\r\n{accept}\r\n").unwrap();
+    let mut read = client.read(buffer).unwrap();
+    let head = loop {
+        match buffer[..read].windows(4).position(|window| window == b"\r\n\r\n") {
+            Some(end) => break end + 4,
+            None => read += client.read(&mut buffer[read..]).unwrap(),
+        }
+    };
+    let text = std::str::from_utf8(&buffer[..head]).unwrap().to_ascii_lowercase();
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    let mut left = length.parse::<usize>().unwrap() - (read - head);
+    while left > 0 {
+        left -= client.read(buffer).unwrap();
+    }
+}
