@@ -8,6 +8,7 @@ pub mod archive;
 pub mod collection;
 pub mod columns;
 pub mod csv;
+pub mod files;
 pub mod graph;
 mod reading;
 pub mod sessions_report;
@@ -84,18 +85,20 @@ pub trait Observer: Send + Sync + 'static {
     fn token_expires(&self, at: chrono::DateTime<chrono::Utc>);
     /// An answer named the time: the service's clock.
     fn date(&self, _service: chrono::DateTime<chrono::Utc>) {}
+    /// So many files of the directory are set aside, as they cannot be read.
+    fn files_set_aside(&self, _files: u64) {}
 }
 
-/// One tenant's source: its HTTP client, its credential, and how its reports are paged and decoded.
+/// One tenant's source: how its reports are had, paged and decoded.
 pub struct Source {
-    client: Arc<graph::Client>,
     kind: Kind,
     progress: Option<Arc<dyn Progress>>,
 }
 
 enum Kind {
-    SessionsReport(Arc<sessions_report::Report>),
-    Collection(collection::Collection),
+    SessionsReport(Arc<graph::Client>, Arc<sessions_report::Report>),
+    Collection(Arc<graph::Client>, collection::Collection),
+    Files(Arc<files::Directory>),
 }
 
 impl Source {
@@ -112,18 +115,23 @@ impl Source {
         observer: Arc<dyn Observer>,
         policy: RetryPolicy,
     ) -> Result<Self, SourceError> {
-        let client = Arc::new(graph::Client::new(tenant, network, observer, policy)?);
+        let client = |observer| graph::Client::new(tenant, network, observer, policy).map(Arc::new);
         let kind = match &tenant.source {
             config::Source::SessionsReport { page_size, path, columns } => {
                 let columns = columns::Columns::new(columns.clone());
                 let report = sessions_report::Report::new(&tenant.graph_url, path, *page_size, columns);
-                Kind::SessionsReport(Arc::new(report))
+                Kind::SessionsReport(client(observer)?, Arc::new(report))
             }
             config::Source::Collection { path, page_size } => {
-                Kind::Collection(collection::Collection::new(&tenant.graph_url, path, *page_size))
+                let collection = collection::Collection::new(&tenant.graph_url, path, *page_size);
+                Kind::Collection(client(observer)?, collection)
+            }
+            config::Source::Files { directory, columns } => {
+                let columns = columns::Columns::new(columns.clone());
+                Kind::Files(Arc::new(files::Directory::new(directory.clone(), columns, observer)))
             }
         };
-        Ok(Self { client, kind, progress: None })
+        Ok(Self { kind, progress: None })
     }
 
     /// The same, whose readings tell how far they are.
@@ -134,8 +142,9 @@ impl Source {
     /// Starts a reading of everything that the source offers now. Each reading has its own retry budget.
     pub fn read(&self) -> Reading {
         let reading = match &self.kind {
-            Kind::SessionsReport(report) => Reading::new(Paged::new(self.client.clone(), report.read())),
-            Kind::Collection(collection) => Reading::new(Paged::new(self.client.clone(), collection.read())),
+            Kind::SessionsReport(client, report) => Reading::new(Paged::new(client.clone(), report.read())),
+            Kind::Collection(client, collection) => Reading::new(Paged::new(client.clone(), collection.read())),
+            Kind::Files(directory) => Reading::new(files::Files::new(directory.clone())),
         };
         reading.told_to(self.progress.clone())
     }

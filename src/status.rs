@@ -39,6 +39,8 @@ label! {
         TooLarge = "too_large",
         /// The paging loops, leads to another origin, or has too many pages.
         Paging = "paging",
+        /// A directory of files could not be read.
+        Files = "files",
         /// The ledger could not commit.
         Ledger = "ledger",
         /// A defect of ours.

@@ -66,7 +66,7 @@ pub(super) struct Source {
     pub path: Key<String>,
     pub select: Key<IgnoredAny>,
     pub job_timeout: Key<IgnoredAny>,
-    pub directory: Key<IgnoredAny>,
+    pub directory: Key<String>,
 }
 
 /// `metrics`.

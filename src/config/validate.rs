@@ -142,7 +142,7 @@ impl Keys {
             credential: credential
                 .map(|raw| block::credential(&raw.value, &place.child("credential", raw), base))
                 .transpose()?,
-            source: source.map(|raw| block::source(&raw.value, &place.child("source", raw))).transpose()?,
+            source: source.map(|raw| block::source(&raw.value, &place.child("source", raw), base)).transpose()?,
             poll_interval: place.optional("poll_interval", &raw.poll_interval, |text| rules::poll_interval(text))?,
             lookback: place.optional("lookback", &raw.lookback, |text| rules::lookback(text))?,
             first_run: place.optional("first_run", &raw.first_run, |text| rules::first_run(text))?,
@@ -168,8 +168,11 @@ impl Keys {
 
     /// Fills in defaults and applies the rules between keys.
     pub(super) fn complete(self, name: &str, tenant_id: Option<String>, place: &Place) -> Result<Tenant, Error> {
-        let Some(credential) = self.credential else {
-            return Err(place.missing("credential", "add the block here or to global"));
+        let credential = match (self.credential, &self.source) {
+            // Nobody is asked, so nobody has to be told who asks; one of `global` is for other tenants.
+            (_, Some(Source::Files { .. })) => Credential::None,
+            (Some(credential), _) => credential,
+            (None, _) => return Err(place.missing("credential", "add the block here or to global")),
         };
         if tenant_id.is_none() && matches!(credential, Credential::ClientSecret { .. }) {
             return Err(place.missing("tenant_id", "the credential's kind client_secret needs it, add it"));

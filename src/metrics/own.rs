@@ -48,6 +48,7 @@ struct Instruments {
     throttled: IntCounterVec,
     throttle_wait: CounterVec,
     token_expiry: GaugeVec,
+    files_set_aside: GaugeVec,
     commits: IntCounterVec,
     commit_failures: IntCounterVec,
     commit_durations: HistogramVec,
@@ -80,6 +81,7 @@ impl Own {
             throttled: counters(&c::GRAPH_THROTTLED)?,
             throttle_wait: instrument::seconds(registry, &c::GRAPH_THROTTLE_WAIT)?,
             token_expiry: gauges(&c::TOKEN_EXPIRY)?,
+            files_set_aside: gauges(&c::FILES_SET_ASIDE)?,
             commits: counters(&c::LEDGER_COMMITS)?,
             commit_failures: counters(&c::LEDGER_COMMIT_FAILURES)?,
             commit_durations: instrument::histograms(registry, &c::LEDGER_COMMIT_DURATION, COMMIT_BUCKETS)?,
@@ -189,6 +191,10 @@ impl Observer for TenantMetrics {
     fn token_expires(&self, at: DateTime<Utc>) {
         self.own.token_expiry.with_label_values(&[&*self.name]).set(unix_seconds(at));
     }
+
+    fn files_set_aside(&self, files: u64) {
+        self.own.files_set_aside.with_label_values(&[&*self.name]).set(files as f64);
+    }
 }
 
 /// Registers `process_*`, where the system tells them.
@@ -261,6 +267,7 @@ mod tests {
         observer.held_back(Duration::from_millis(250));
         observer.retry();
         observer.token_expires(at);
+        observer.files_set_aside(2);
         own.committed(Duration::from_millis(4));
         own.commit_failed();
         own.config_loaded(u64::MAX, at);
@@ -281,6 +288,7 @@ mod tests {
             r#"graph_retries_total{tenant="a"} 1"#,
             r#"graph_retries_total{tenant="b"} 0"#,
             r#"token_expiry_timestamp_seconds{tenant="a"} 1774000000.5"#,
+            r#"files_set_aside{tenant="a"} 2"#,
             "ledger_commits_total 1",
             "ledger_commit_failures_total 1",
             r#"ledger_commit_duration_seconds_bucket{le="0.005"} 1"#,
@@ -301,6 +309,7 @@ mod tests {
         let tenant = own.tenant("a", Duration::from_secs(1));
         tenant.poll_succeeded(Utc.timestamp_opt(0, 0).unwrap(), Duration::ZERO);
         tenant.token_expires(Utc.timestamp_opt(0, 0).unwrap());
+        tenant.files_set_aside(0);
         tenant.request(Endpoint::Token, Some(200), Duration::ZERO);
         own.config_loaded(1, Utc.timestamp_opt(0, 0).unwrap());
         http.declare("/metrics", &[200]);
