@@ -85,6 +85,7 @@ fn fill(directory: &Path, sessions: u32) {
             clock: Clock { now, cautious: now },
             first: true,
             reports: reports.collect(),
+            devices: Arc::default(),
             rejects: Vec::new(),
             end: None,
         };

@@ -45,6 +45,7 @@ fn read(ledger: &mut Ledger, pages: &[Vec<u8>]) -> u64 {
             clock: Clock { now, cautious: now },
             first: place == 0,
             reports: Vec::with_capacity(PAGE * PAGES_PER_BATCH),
+            devices: Arc::default(),
             rejects: Vec::new(),
             end: None,
         };

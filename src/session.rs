@@ -5,11 +5,13 @@
 //! Imports nothing of ours.
 
 mod date;
+mod devices;
 mod label;
 mod row;
 
 use chrono::{DateTime, Utc};
 
+pub use devices::DeviceStates;
 pub use date::{UnreadableDate, parse_date};
 pub(crate) use label::label;
 pub use label::{EnrollmentState, Label, Os, Role, SessionType};

@@ -52,6 +52,7 @@ fn reading(reports: Vec<SessionReport>) -> Batch {
         clock: Clock { now: noon(), cautious: noon() },
         first: true,
         reports,
+        devices: Arc::default(),
         rejects: Vec::new(),
         end: Some(EndOfReading { rows_missing: 0 }),
     }

@@ -64,6 +64,7 @@ fn reading(tenant: &str, count: u32, now: DateTime<Utc>) -> Batch {
         clock: Clock { now, cautious: now },
         first: true,
         reports,
+        devices: Arc::default(),
         rejects: Vec::new(),
         end: Some(EndOfReading { rows_missing: 0 }),
     }

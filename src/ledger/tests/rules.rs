@@ -33,6 +33,37 @@ fn a_duplicate_in_one_batch_counts_once() {
 }
 
 #[test]
+fn a_state_that_the_report_lacks_is_completed_and_amends_nothing() {
+    const DEVICE: &str = "0d4f2c1e-9a3b-4c5d-8e6f-708192a3b4c5";
+    let directory = tempfile::tempdir().unwrap();
+    let mut ledger = open(directory.path());
+    let mut said = session("said", TimeDelta::hours(1));
+    said.helper.device_aad_id = Some(DEVICE.into());
+    said.helper.enrollment_state = EnrollmentState::Unknown;
+    said.sharer.device_aad_id = Some(DEVICE.to_uppercase().into());
+    let knowing = |reports: Vec<SessionReport>, state| {
+        let mut devices = DeviceStates::default();
+        devices.set(DEVICE, state);
+        Batch { devices: Arc::new(devices), ..reading(reports) }
+    };
+    let applied = count(&mut ledger, knowing(vec![said.clone()], EnrollmentState::Failed));
+    assert_eq!(fates(&applied), [("counted", 1)]);
+    let participants = contoso(&ledger).participants;
+    assert_eq!(participants[Role::Helper][EnrollmentState::Unknown].value, 1, "what the report says wins");
+    assert_eq!(participants[Role::Sharer][EnrollmentState::Failed].value, 1);
+
+    for known in [
+        knowing(vec![said.clone()], EnrollmentState::Failed),
+        knowing(vec![said.clone()], EnrollmentState::Enrolled),
+        reading(vec![said]),
+    ] {
+        assert_eq!(fates(&count(&mut ledger, known)), [("duplicate", 1)]);
+        assert_eq!(contoso(&ledger).participants, participants);
+    }
+    assert_identity(&contoso(&ledger));
+}
+
+#[test]
 fn every_business_total_sees_a_session() {
     let directory = tempfile::tempdir().unwrap();
     let mut ledger = open(directory.path());
