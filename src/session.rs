@@ -11,8 +11,8 @@ mod row;
 
 use chrono::{DateTime, Utc};
 
-pub use devices::DeviceStates;
 pub use date::{UnreadableDate, parse_date};
+pub use devices::DeviceStates;
 pub(crate) use label::label;
 pub use label::{EnrollmentState, Label, Os, Role, SessionType};
 pub use row::{Cell, Property, Reject, RejectReason, Row};

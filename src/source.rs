@@ -6,6 +6,7 @@
 
 pub mod collection;
 pub mod columns;
+pub mod enrollment;
 pub mod graph;
 mod odata;
 mod reading;
@@ -66,6 +67,10 @@ label! {
         SessionsReport = "sessions_report",
         /// A page of an OData collection.
         Collection = "collection",
+        /// A page of `windowsAutopilotDeviceIdentities`.
+        AutopilotDevices = "autopilot_devices",
+        /// A page of `managedDevices`.
+        ManagedDevices = "managed_devices",
     }
 }
 
@@ -85,6 +90,7 @@ pub trait Observer: Send + Sync + 'static {
 pub struct Source {
     client: Arc<graph::Client>,
     kind: Kind,
+    lookup: Option<enrollment::Lookup>,
 }
 
 enum Kind {
@@ -116,7 +122,13 @@ impl Source {
                 Kind::Collection(collection::Collection::new(&tenant.graph_url, path, *page_size))
             }
         };
-        Ok(Self { client, kind })
+        let lookup = tenant.enrollment_lookup.map(|refresh| enrollment::Lookup::new(client.clone(), tenant, refresh));
+        Ok(Self { client, kind, lookup })
+    }
+
+    /// The look-up of enrolment states that reports lack, where it is configured.
+    pub fn enrollment_lookup(&self) -> Option<&enrollment::Lookup> {
+        self.lookup.as_ref()
     }
 
     /// Starts a reading of everything that the source offers now. Each reading has its own retry budget.

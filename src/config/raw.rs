@@ -34,6 +34,8 @@ pub(super) struct Tenant {
     pub ca_file: Key<String>,
     pub credential: Key<Credential>,
     pub source: Key<Source>,
+    pub enrollment_lookup: Key<bool>,
+    pub enrollment_refresh_interval: Key<String>,
     pub poll_interval: Key<String>,
     pub lookback: Key<String>,
     pub first_run: Key<String>,

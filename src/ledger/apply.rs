@@ -65,7 +65,8 @@ impl Tenant {
             first_run,
         };
         let (fates, rejects) = (PerLabel::from_fn(|_| 0), Vec::new());
-        let mut counting = Counting { tables, salt, terms, devices: &batch.devices, helper_label, tenant: self, fates, rejects };
+        let mut counting =
+            Counting { tables, salt, terms, devices: &batch.devices, helper_label, tenant: self, fates, rejects };
         for report in &batch.reports {
             counting.report(report)?;
         }

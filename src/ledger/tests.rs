@@ -6,6 +6,7 @@ mod rules;
 mod twin;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 

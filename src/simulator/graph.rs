@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::answer::{Answer, Call};
 use super::collection::{self, PageRequest};
+use super::devices::{self, List};
 use super::faults;
 use super::report::{self, ReportRequest};
 use super::scenario::Scenario;
@@ -16,12 +17,17 @@ use super::token::Token;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+const ODATA_JSON: &str =
+    "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8";
+/// What reading sessions needs: one of these.
+const SESSION_ROLES: &str = "DeviceManagementServiceConfig.Read.All, DeviceManagementConfiguration.Read.All";
 const UNKNOWN_MEMBERS: &str = "include-unknown-enum-members";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Resource<'a> {
     Report,
     Collection,
+    Devices(List),
     Gateway(&'a str),
 }
 
@@ -31,6 +37,9 @@ impl<'a> Resource<'a> {
             report::PATH => Some(Self::Report),
             collection::PATH => Some(Self::Collection),
             path => {
+                if let Some(list) = List::at(path) {
+                    return Some(Self::Devices(list));
+                }
                 let (tenant, segment) = path.strip_prefix("/gateway/")?.split_once('/')?;
                 (segment == collection::SEGMENT).then_some(Self::Gateway(tenant))
             }
@@ -40,7 +49,7 @@ impl<'a> Resource<'a> {
     fn method(self) -> Method {
         match self {
             Self::Report => Method::POST,
-            Self::Collection | Self::Gateway(_) => Method::GET,
+            Self::Collection | Self::Devices(_) | Self::Gateway(_) => Method::GET,
         }
     }
 }
@@ -80,15 +89,23 @@ fn authorized(shared: &Shared, token: &Token, resource: Resource<'_>, call: &Cal
     if call.now >= token.expires {
         return unauthorized(call, EXPIRED);
     }
-    let scenario = tenant.next_scenario(|scenario| match scenario {
+    let applies = |scenario| match scenario {
         Scenario::TokenTransient => false,
         Scenario::ExpiredToken => tenant.has_expired(token.serial),
         _ => true,
-    });
+    };
+    let scenario = match resource {
+        Resource::Devices(_) => tenant.next_device_scenario(applies),
+        _ => tenant.next_scenario(applies),
+    };
+    let (permitted, roles) = match resource {
+        Resource::Devices(list) => (list.is_permitted(&tenant.options), list.roles()),
+        _ => (tenant.options.permitted, SESSION_ROLES),
+    };
     match scenario {
         Scenario::ExpiredToken => unauthorized(call, EXPIRED),
-        Scenario::MissingRole => forbidden(call),
-        _ if !tenant.options.permitted => forbidden(call),
+        Scenario::MissingRole => forbidden(call, roles),
+        _ if !permitted => forbidden(call, roles),
         _ => spoilt(shared, tenant, resource, call, scenario),
     }
 }
@@ -100,6 +117,7 @@ fn spoilt(shared: &Shared, tenant: &TenantState, resource: Resource<'_>, call: &
     }
     let answer = match resource {
         Resource::Report => report_page(shared, tenant, call, scenario),
+        Resource::Devices(list) => device_page(shared, tenant, call, list, scenario),
         Resource::Collection | Resource::Gateway(_) => collection_page(shared, tenant, call, scenario),
     };
     faults::damaged(scenario, answer, &shared.options)
@@ -149,12 +167,20 @@ fn collection_page(shared: &Shared, tenant: &TenantState, call: &Call, scenario:
         page_size: shared.options.page_size,
         unknown_members,
     };
-    let answer = Answer::new(
-        StatusCode::OK,
-        "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8",
-        collection::page(&snapshot, request, &layout, scenario),
-    );
+    let answer = Answer::new(StatusCode::OK, ODATA_JSON, collection::page(&snapshot, request, &layout, scenario));
     if unknown_members { answer.with(PREFERENCE_APPLIED, UNKNOWN_MEMBERS) } else { answer }
+}
+
+fn device_page(shared: &Shared, tenant: &TenantState, call: &Call, list: List, scenario: Scenario) -> Answer {
+    let layout = devices::Layout {
+        origin: &shared.origin(call),
+        foreign_origin: &shared.options.foreign_origin,
+        page_size: shared.options.page_size,
+    };
+    match devices::page(&tenant.devices(), list, &call.query, &layout, scenario) {
+        Ok(body) => Answer::new(StatusCode::OK, ODATA_JSON, body),
+        Err(message) => Answer::error(call, StatusCode::BAD_REQUEST, "BadRequest", &message),
+    }
 }
 
 fn bearer(call: &Call) -> Option<&str> {
@@ -168,13 +194,12 @@ fn unauthorized(call: &Call, message: &str) -> Answer {
 }
 
 /// Intune puts a JSON document inside the message.
-fn forbidden(call: &Call) -> Answer {
+fn forbidden(call: &Call, roles: &str) -> Answer {
     let message = json!({
         "_version": 3,
         "Message": format!(
             "Application is not authorized to perform this operation. Application must have one of the following \
-             scopes: DeviceManagementServiceConfig.Read.All, DeviceManagementConfiguration.Read.All - Operation ID \
-             (for customer support): 00000000-0000-0000-0000-000000000000 - Activity ID: {} - Url: https://{}{}",
+             scopes: {roles} - Operation ID (for customer support): 00000000-0000-0000-0000-000000000000 - Activity ID: {} - Url: https://{}{}",
             call.client_request_id(),
             call.header(http::header::HOST).unwrap_or("localhost"),
             call.path,

@@ -253,6 +253,7 @@ fn tenant(fake: &Fake, source: config::Source) -> config::Tenant {
         ca_file: fake.ca_file.clone(),
         credential: config::Credential::None,
         source,
+        enrollment_lookup: None,
         poll_interval: Duration::from_secs(300),
         lookback: Duration::from_secs(30 * 86400),
         first_run: config::FirstRun::Count,

@@ -1,8 +1,10 @@
 //! The rules of counting, one by one.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::ledger::totals::{Subject, Window};
-use crate::session::{EnrollmentState, Os, RejectReason, Role};
+use crate::session::{DeviceStates, EnrollmentState, Os, RejectReason, Role};
 
 fn fates(applied: &Applied) -> Vec<(&'static str, u64)> {
     applied.fates.iter().filter(|(_, n)| **n > 0).map(|(fate, n)| (fate.as_str(), *n)).collect()

@@ -75,6 +75,12 @@ impl Client {
         Budget::new(self.policy.clone())
     }
 
+    /// At most this share of it, for what a poll can go without.
+    pub fn small_budget(&self, loss: Duration) -> Budget {
+        let loss_per_poll = self.policy.loss_per_poll.min(loss);
+        Budget::new(RetryPolicy { loss_per_poll, ..self.policy.clone() })
+    }
+
     /// Sends a request, again where that makes sense, until a 2xx answer is there whole.
     pub async fn send(&self, request: &Request, budget: &mut Budget) -> Result<Answer, SourceError> {
         let (mut number, mut fresh, mut renewed) = (1, false, false);
