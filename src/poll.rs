@@ -34,7 +34,7 @@ use crate::config;
 use crate::ledger::TenantSnapshot;
 use crate::ledger::writer::Writer;
 use crate::metrics::TenantMetrics;
-use crate::source::{Source, SourceError};
+use crate::source::{Network, Progress, Source, SourceError};
 use crate::status::{EnrollmentStatus, PollError, Status, TenantStatus};
 
 /// How often the loop says that it is alive.
@@ -61,11 +61,12 @@ impl TenantPoll {
     /// If the source cannot be built, for instance because its CA file is unreadable.
     pub fn new(
         tenant: &config::Tenant,
+        network: &Network,
         restored: Option<&TenantSnapshot>,
         metrics: Arc<TenantMetrics>,
         status: Arc<Status>,
     ) -> Result<Self, SourceError> {
-        let source = Source::new(tenant, metrics.clone())?;
+        let source = Source::new(tenant, network, metrics.clone())?;
         let last_success = restored.and_then(|tenant| tenant.last_success);
         if let Some(at) = last_success {
             metrics.last_success(at);
@@ -91,6 +92,11 @@ impl TenantPoll {
         }
         let (name, interval) = (tenant.name.clone(), tenant.poll_interval);
         Ok(Self { name, interval, source, metrics, status, told: Told::default() })
+    }
+
+    /// The same, whose readings tell how far they are.
+    pub fn told_to(self, progress: Arc<dyn Progress>) -> Self {
+        Self { source: self.source.told_to(progress), ..self }
     }
 
     /// The tenant's configured name.

@@ -22,9 +22,9 @@ use crate::config;
 use crate::session::{Reject, SessionReport, label};
 use crate::status::FailureReason;
 
-pub use graph::{RetryPolicy, Timeouts};
+pub use graph::{Network, RetryPolicy, Timeouts};
 use reading::Paged;
-pub use reading::Reading;
+pub use reading::{Far, Progress, Reading};
 
 /// What a page of an answer held.
 #[derive(Debug, Default)]
@@ -82,8 +82,12 @@ pub trait Observer: Send + Sync + 'static {
     fn retry(&self);
     /// The service answered 429.
     fn throttled(&self);
+    /// A request was held back for so long to keep below the service's limits.
+    fn held_back(&self, duration: Duration);
     /// A token was issued that expires then.
     fn token_expires(&self, at: chrono::DateTime<chrono::Utc>);
+    /// An answer named the time: the service's clock.
+    fn date(&self, _service: chrono::DateTime<chrono::Utc>) {}
 }
 
 /// One tenant's source: its HTTP client, its credential, and how its reports are paged and decoded.
@@ -91,6 +95,7 @@ pub struct Source {
     client: Arc<graph::Client>,
     kind: Kind,
     lookup: Option<enrollment::Lookup>,
+    progress: Option<Arc<dyn Progress>>,
 }
 
 enum Kind {
@@ -99,19 +104,20 @@ enum Kind {
 }
 
 impl Source {
-    /// Prepares the source of a tenant; sends nothing. Fails where `ca_file` cannot be read or
-    /// `graph_url` is plain http beyond loopback.
-    pub fn new(tenant: &config::Tenant, observer: Arc<dyn Observer>) -> Result<Self, SourceError> {
-        Self::with_policy(tenant, observer, RetryPolicy::default())
+    /// Prepares the source of a tenant; sends nothing. Fails where `ca_file` cannot be read, a
+    /// proxy's variable cannot be understood, or `graph_url` is plain http beyond loopback.
+    pub fn new(tenant: &config::Tenant, network: &Network, observer: Arc<dyn Observer>) -> Result<Self, SourceError> {
+        Self::with_policy(tenant, network, observer, RetryPolicy::default())
     }
 
     /// The same with another patience.
     pub fn with_policy(
         tenant: &config::Tenant,
+        network: &Network,
         observer: Arc<dyn Observer>,
         policy: RetryPolicy,
     ) -> Result<Self, SourceError> {
-        let client = Arc::new(graph::Client::new(tenant, observer, policy)?);
+        let client = Arc::new(graph::Client::new(tenant, network, observer, policy)?);
         let kind = match &tenant.source {
             config::Source::SessionsReport { page_size, path, columns } => {
                 let columns = columns::Columns::new(columns.clone());
@@ -123,7 +129,7 @@ impl Source {
             }
         };
         let lookup = tenant.enrollment_lookup.map(|refresh| enrollment::Lookup::new(client.clone(), tenant, refresh));
-        Ok(Self { client, kind, lookup })
+        Ok(Self { client, kind, lookup, progress: None })
     }
 
     /// The look-up of enrolment states that reports lack, where it is configured.
@@ -131,11 +137,17 @@ impl Source {
         self.lookup.as_ref()
     }
 
+    /// The same, whose readings tell how far they are.
+    pub fn told_to(self, progress: Arc<dyn Progress>) -> Self {
+        Self { progress: Some(progress), ..self }
+    }
+
     /// Starts a reading of everything that the source offers now. Each reading has its own retry budget.
     pub fn read(&self) -> Reading {
-        match &self.kind {
+        let reading = match &self.kind {
             Kind::SessionsReport(report) => Reading::new(Paged::new(self.client.clone(), report.read())),
             Kind::Collection(collection) => Reading::new(Paged::new(self.client.clone(), collection.read())),
-        }
+        };
+        reading.told_to(self.progress.clone())
     }
 }

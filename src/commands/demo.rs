@@ -6,6 +6,7 @@ use std::path::Path;
 use chrono::TimeDelta;
 use tracing::info;
 
+use super::progress::Display;
 use super::{Failure, serve, signals};
 use crate::cli::{Cli, Demo};
 use crate::clock;
@@ -16,11 +17,13 @@ use crate::simulator::{Options, Simulator, TenantOptions};
 const POLL_INTERVAL: &str = "5s";
 /// Sessions that end per second and tenant at `--demo.speed=1`: within a minute, every type rises.
 const LIVE_PER_SECOND: f64 = 0.35;
+/// The simulator has no limit, and the demo polls without regard to one.
+const REQUESTS_PER_MINUTE: u32 = 100_000;
 /// The demo's certificate authority, for the exporter to trust.
 const CA_FILE: &str = "simulator-ca.pem";
 
 /// Runs the command.
-pub(super) async fn run(cli: &Cli, flags: &Demo) -> Result<(), Failure> {
+pub(super) async fn run(cli: &Cli, flags: &Demo, display: &Display) -> Result<(), Failure> {
     let listeners = serve::bind(cli)?;
     let stop = signals::stop()?;
     let storage = cli.storage_path();
@@ -33,7 +36,7 @@ pub(super) async fn run(cli: &Cli, flags: &Demo) -> Result<(), Failure> {
     for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
         info!("Open http://{address}/ in a browser; Ctrl-C ends the demo");
     }
-    serve::serve(cli, &config, &storage, listeners, stop).await?;
+    serve::serve(cli, &config, &storage, display, listeners, stop).await?;
     simulator.stop().await;
     Ok(())
 }
@@ -55,7 +58,7 @@ fn options(flags: &Demo) -> Options {
 fn configuration(simulator: &Simulator, storage: &Path) -> Result<Config, Failure> {
     let url = simulator.url();
     let mut yaml = format!(
-        "global:\n  poll_interval: {POLL_INTERVAL}\n  graph_url: {url}\n  authority_url: {url}\n  ca_file: {CA_FILE}\ntenants:\n"
+        "global:\n  poll_interval: {POLL_INTERVAL}\n  graph_url: {url}\n  authority_url: {url}\n  ca_file: {CA_FILE}\n  requests_per_minute: {REQUESTS_PER_MINUTE}\ntenants:\n"
     );
     for name in ["contoso", "fabrikam", "northwind"] {
         let tenant = simulator.tenant(name).map_err(Failure::other)?;

@@ -97,7 +97,7 @@ impl Decoder<DevicePage> for Shape {
     fn decode(&self, body: &[u8]) -> Result<Decoded<DevicePage>, Unreadable> {
         let mut page = decode(body).map_err(|error| Unreadable::from_json(&error, "a list of devices"))?;
         let next_link = page.next_link.take();
-        Ok(Decoded { page, total: None, next_link, session_id: None })
+        Ok(Decoded { page, total: None, next_link, ..Decoded::default() })
     }
 }
 

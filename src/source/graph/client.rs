@@ -10,7 +10,10 @@ use uuid::Uuid;
 
 use super::auth::{Credentials, Token};
 use super::body::Caps;
+use super::claims::Claims;
 use super::errors;
+use super::network::Network;
+use super::rate::Rate;
 use super::retry::{Attempt, Budget, Failure, Retry, RetryPolicy};
 use super::transport::{Answer, Outgoing, Transport};
 use super::url::{is_protected, is_same_origin, shown};
@@ -40,6 +43,7 @@ pub struct Client {
     link: Arc<Link>,
     credentials: Credentials,
     policy: RetryPolicy,
+    rate: Rate,
 }
 
 /// The way out, shared by requests to the service and to the token endpoint: one attempt, reported and
@@ -51,12 +55,18 @@ pub(super) struct Link {
 
 impl Client {
     /// A client for a tenant; sends nothing yet.
-    pub fn new(tenant: &config::Tenant, observer: Arc<dyn Observer>, policy: RetryPolicy) -> Result<Self, SourceError> {
-        Self::with_caps(tenant, observer, policy, Caps::PAGE)
+    pub fn new(
+        tenant: &config::Tenant,
+        network: &Network,
+        observer: Arc<dyn Observer>,
+        policy: RetryPolicy,
+    ) -> Result<Self, SourceError> {
+        Self::with_caps(tenant, network, observer, policy, Caps::PAGE)
     }
 
     pub(super) fn with_caps(
         tenant: &config::Tenant,
+        network: &Network,
         observer: Arc<dyn Observer>,
         policy: RetryPolicy,
         caps: Caps,
@@ -65,9 +75,10 @@ impl Client {
             let message = format!("graph_url {} is plain http: only loopback may be", shown(&tenant.graph_url));
             return Err(SourceError::new(FailureReason::BadRequest, message));
         }
-        let transport = Transport::new(tenant.ca_file.as_deref(), policy.timeouts, caps)?;
+        let transport = Transport::new(network, tenant, policy.timeouts, caps)?;
         let link = Arc::new(Link { transport, observer });
-        Ok(Self { origin: tenant.graph_url.clone(), link, credentials: Credentials::new(tenant), policy })
+        let (origin, rate) = (tenant.graph_url.clone(), network.rate(tenant, &policy));
+        Ok(Self { origin, link, credentials: Credentials::new(tenant), policy, rate })
     }
 
     /// A poll's whole patience.
@@ -81,14 +92,29 @@ impl Client {
         Budget::new(RetryPolicy { loss_per_poll, ..self.policy.clone() })
     }
 
+    /// What the token that is sent now says of itself; `None` where none is configured or it is no JSON
+    /// Web Token. Asks for one where none is kept.
+    ///
+    /// # Errors
+    /// Where no token can be had.
+    pub async fn token_claims(&self, budget: &mut Budget) -> Result<Option<Claims>, SourceError> {
+        let token = self.credentials.token(&self.link, budget).await?;
+        Ok(token.and_then(|token| token.claims()))
+    }
+
     /// Sends a request, again where that makes sense, until a 2xx answer is there whole.
     pub async fn send(&self, request: &Request, budget: &mut Budget) -> Result<Answer, SourceError> {
         let (mut number, mut fresh, mut renewed) = (1, false, false);
         loop {
             let token = self.credentials.token(&self.link, budget).await?;
-            // The token's own failures have been charged already.
+            self.rate.wait(&request.url, &*self.link.observer).await?;
+            // The token's own failures have been charged already, and being held back is no failure.
             let attempt = Attempt { number, began: Instant::now() };
-            let failure = match self.attempt(request, token.as_ref(), fresh).await {
+            let outcome = self.attempt(request, token.as_ref(), fresh).await;
+            if let Ok(answer) = &outcome {
+                self.rate.heard(&answer.headers);
+            }
+            let failure = match outcome {
                 Ok(answer) if answer.status.is_success() => return Ok(answer),
                 Ok(answer) if answer.status == StatusCode::UNAUTHORIZED && !renewed && token.is_some() => {
                     // The token may have been revoked early, or its file rewritten since.
@@ -152,6 +178,9 @@ impl Link {
     fn report(&self, endpoint: Endpoint, sent: &Outgoing, id: &str, result: &Result<Answer, Failure>, took: Duration) {
         let status = result.as_ref().ok().map(|answer| answer.status);
         self.observer.request(endpoint, status.map(|status| status.as_u16()), took);
+        if let Some(date) = result.as_ref().ok().and_then(Answer::date) {
+            self.observer.date(date);
+        }
         if status == Some(StatusCode::TOO_MANY_REQUESTS) {
             self.observer.throttled();
         }

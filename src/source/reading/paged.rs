@@ -11,6 +11,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::Pages;
+use crate::source::columns::{Columns, MissingColumns, Survey};
 use crate::source::graph::{Attempt, Budget, Client, Request, answer_is_html, shown};
 use crate::source::{Page, SourceError};
 use crate::status::FailureReason;
@@ -32,6 +33,10 @@ pub(in crate::source) trait Paging<P = Page>: Send {
     fn request(&self) -> Request;
     /// What decodes the answer; it may run on another thread.
     fn decoder(&self) -> Arc<dyn Decoder<P>>;
+    /// The mapping of columns, where the answers have columns.
+    fn columns(&self) -> Option<&Columns> {
+        None
+    }
     /// Moves to the page after `read`; `Ok(false)` where there is none. `total` is how many rows the
     /// service last said there are. Fails where the service names a next page that is not believed.
     fn advance(&mut self, read: &Decoded<P>, total: Option<u64>) -> Result<bool, SourceError>;
@@ -65,6 +70,8 @@ pub(in crate::source) struct Decoded<P = Page> {
     pub next_link: Option<String>,
     /// The service's name for the snapshot that is being read.
     pub session_id: Option<String>,
+    /// The names of its columns, where it has columns.
+    pub schema: Vec<String>,
 }
 
 /// A body that is not what it should be, in words that quote nothing of it.
@@ -73,6 +80,8 @@ pub(in crate::source) enum Unreadable {
     Cut(String),
     /// Another attempt would bring the same.
     Wrong(String),
+    /// Columns are missing.
+    Columns(MissingColumns),
 }
 
 /// A reading by one client.
@@ -86,6 +95,8 @@ pub(in crate::source) struct Paged<P = Page> {
     empty_pages: u32,
     total: Option<u64>,
     date: Option<DateTime<Utc>>,
+    /// The columns of the last answer that had any.
+    schema: Vec<String>,
 }
 
 enum State {
@@ -107,7 +118,18 @@ impl<P: Rows> Paged<P> {
     /// With this patience.
     pub fn within(budget: Budget, client: Arc<Client>, paging: Box<dyn Paging<P>>) -> Self {
         let state = State::Going;
-        Self { client, budget, paging, state, rows: 0, pages: 0, empty_pages: 0, total: None, date: None }
+        Self {
+            client,
+            budget,
+            paging,
+            state,
+            rows: 0,
+            pages: 0,
+            empty_pages: 0,
+            total: None,
+            date: None,
+            schema: Vec::new(),
+        }
     }
 
     /// As [`Pages::next_page`].
@@ -121,6 +143,9 @@ impl<P: Rows> Paged<P> {
         // Nothing waits from here on, so a page is taken whole or not at all.
         self.date = self.date.max(date);
         self.total = decoded.total.or(self.total);
+        if !decoded.schema.is_empty() {
+            self.schema.clone_from(&decoded.schema);
+        }
         self.rows += decoded.page.rows() as u64;
         self.pages += 1;
         self.empty_pages = if decoded.page.rows() == 0 { self.empty_pages + 1 } else { 0 };
@@ -144,6 +169,11 @@ impl<P: Rows> Paged<P> {
                 Ok(decoded) => return Ok((decoded, date)),
                 Err(Unreadable::Cut(why)) => (why, true),
                 Err(Unreadable::Wrong(why)) => (why, false),
+                Err(Unreadable::Columns(missing)) => {
+                    let why = missing.to_string();
+                    self.schema = missing.into_schema();
+                    (why, false)
+                }
             };
             let message = format!("{} {}: {why}", request.method, shown(&request.url));
             let error = SourceError::new(FailureReason::InvalidResponse, message);
@@ -188,6 +218,15 @@ impl Pages for Paged {
             State::Finished => self.total.map_or(0, |total| total.saturating_sub(self.rows)),
             State::Going | State::Stuck(_) => 0,
         }
+    }
+
+    fn rows_total(&self) -> Option<u64> {
+        self.total
+    }
+
+    fn survey(&self) -> Option<Survey> {
+        let columns = self.paging.columns().filter(|_| !self.schema.is_empty())?;
+        Some(columns.survey(&self.schema))
     }
 
     fn is_finished(&self) -> bool {
