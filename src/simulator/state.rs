@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::answer::Call;
 use super::devices::Directory;
+use super::export::Jobs;
 use super::journal::{Journal, Recorded};
 use super::options::{Options, TenantOptions};
 use super::scenario::{Scenario, Switch};
@@ -19,6 +20,7 @@ pub(super) struct Shared {
     pub options: Options,
     tenants: Vec<Arc<TenantState>>,
     port: u16,
+    blob_port: u16,
     tokens: Mutex<Tokens>,
     strays: Mutex<Journal>,
 }
@@ -32,12 +34,14 @@ pub(super) struct TenantState {
     switch: Mutex<Switch>,
     device_switch: Mutex<Switch>,
     journal: Mutex<Journal>,
+    jobs: Mutex<Jobs>,
+    downloads: Mutex<Journal>,
     expired_serials: AtomicU64,
 }
 
 impl Shared {
     /// The state at the start.
-    pub fn new(options: Options, port: u16, started: DateTime<Utc>) -> Self {
+    pub fn new(options: Options, [port, blob_port]: [u16; 2], started: DateTime<Utc>) -> Self {
         let tenant = |tenant: &TenantOptions| {
             Arc::new(TenantState {
                 options: tenant.clone(),
@@ -46,11 +50,13 @@ impl Shared {
                 switch: Mutex::default(),
                 device_switch: Mutex::default(),
                 journal: Mutex::default(),
+                jobs: Mutex::default(),
+                downloads: Mutex::default(),
                 expired_serials: AtomicU64::new(0),
             })
         };
         let tenants = options.tenants.iter().map(tenant).collect();
-        Self { tenants, options, port, tokens: Mutex::default(), strays: Mutex::default() }
+        Self { tenants, options, port, blob_port, tokens: Mutex::default(), strays: Mutex::default() }
     }
 
     /// The time.
@@ -61,6 +67,11 @@ impl Shared {
     /// The origins by which the simulator is reached, the usual one first.
     pub fn origins(&self) -> [String; 3] {
         ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("https://{host}:{}", self.port))
+    }
+
+    /// The origin of the blob storage that exports are downloaded from.
+    pub fn blob_origin(&self) -> String {
+        format!("https://localhost:{}", self.blob_port)
     }
 
     /// The origin that a request came to.
@@ -119,6 +130,11 @@ impl Shared {
         lock(tenant.map_or(&self.strays, |tenant| &tenant.journal)).record(request);
     }
 
+    /// Keeps a request to blob storage in the journal of its tenant, or among those of none.
+    pub fn record_download(&self, tenant: Option<&TenantState>, request: Recorded) {
+        lock(tenant.map_or(&self.strays, |tenant| &tenant.downloads)).record(request);
+    }
+
     /// The requests that no tenant could be told for.
     pub fn strays(&self) -> Vec<Recorded> {
         lock(&self.strays).requests()
@@ -142,6 +158,17 @@ impl TenantState {
     }
 
     /// The scenario of any other request, if it applies to such a one.
+    /// Its export jobs.
+    pub fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        lock(&self.jobs)
+    }
+
+    /// The requests for its exports' files, oldest first.
+    pub fn downloads(&self) -> Vec<Recorded> {
+        lock(&self.downloads).requests()
+    }
+
+    /// The scenario of a request, if it applies to such a one.
     pub fn next_scenario(&self, applies: impl Fn(Scenario) -> bool) -> Scenario {
         lock(&self.switch).next(applies)
     }
