@@ -8,8 +8,10 @@ pub mod archive;
 pub mod collection;
 pub mod columns;
 pub mod csv;
+pub mod enrollment;
 pub mod files;
 pub mod graph;
+mod odata;
 mod reading;
 pub mod sessions_report;
 #[cfg(test)]
@@ -68,6 +70,10 @@ label! {
         SessionsReport = "sessions_report",
         /// A page of an OData collection.
         Collection = "collection",
+        /// A page of `windowsAutopilotDeviceIdentities`.
+        AutopilotDevices = "autopilot_devices",
+        /// A page of `managedDevices`.
+        ManagedDevices = "managed_devices",
     }
 }
 
@@ -92,6 +98,7 @@ pub trait Observer: Send + Sync + 'static {
 /// One tenant's source: how its reports are had, paged and decoded.
 pub struct Source {
     kind: Kind,
+    lookup: Option<enrollment::Lookup>,
     progress: Option<Arc<dyn Progress>>,
 }
 
@@ -115,23 +122,33 @@ impl Source {
         observer: Arc<dyn Observer>,
         policy: RetryPolicy,
     ) -> Result<Self, SourceError> {
-        let client = |observer| graph::Client::new(tenant, network, observer, policy).map(Arc::new);
+        let client = || graph::Client::new(tenant, network, observer.clone(), policy.clone()).map(Arc::new);
         let kind = match &tenant.source {
             config::Source::SessionsReport { page_size, path, columns } => {
                 let columns = columns::Columns::new(columns.clone());
                 let report = sessions_report::Report::new(&tenant.graph_url, path, *page_size, columns);
-                Kind::SessionsReport(client(observer)?, Arc::new(report))
+                Kind::SessionsReport(client()?, Arc::new(report))
             }
             config::Source::Collection { path, page_size } => {
                 let collection = collection::Collection::new(&tenant.graph_url, path, *page_size);
-                Kind::Collection(client(observer)?, collection)
+                Kind::Collection(client()?, collection)
             }
             config::Source::Files { directory, columns } => {
                 let columns = columns::Columns::new(columns.clone());
-                Kind::Files(Arc::new(files::Directory::new(directory.clone(), columns, observer)))
+                Kind::Files(Arc::new(files::Directory::new(directory.clone(), columns, observer.clone())))
             }
         };
-        Ok(Self { kind, progress: None })
+        let lookup = match (tenant.enrollment_lookup, kind.client()) {
+            (None, _) => None,
+            (Some(refresh), Some(shared)) => Some(enrollment::Lookup::new(shared, tenant, refresh)),
+            (Some(refresh), None) => Some(enrollment::Lookup::new(client()?, tenant, refresh)),
+        };
+        Ok(Self { kind, lookup, progress: None })
+    }
+
+    /// The look-up of enrolment states that reports lack, where it is configured.
+    pub fn enrollment_lookup(&self) -> Option<&enrollment::Lookup> {
+        self.lookup.as_ref()
     }
 
     /// The same, whose readings tell how far they are.
@@ -147,5 +164,15 @@ impl Source {
             Kind::Files(directory) => Reading::new(files::Files::new(directory.clone())),
         };
         reading.told_to(self.progress.clone())
+    }
+}
+
+impl Kind {
+    /// The client, where there is one: files need none.
+    fn client(&self) -> Option<Arc<graph::Client>> {
+        match self {
+            Self::SessionsReport(client, _) | Self::Collection(client, _) => Some(client.clone()),
+            Self::Files(_) => None,
+        }
     }
 }

@@ -74,6 +74,7 @@ fn what_is_not_configured_has_its_default() {
     assert_eq!(tenant.graph_url.as_str(), "https://graph.example:8443/");
     assert_eq!((tenant.first_run, &tenant.proxy), (FirstRun::Count, &Proxy::Environment));
     assert_eq!((tenant.poll_interval.as_secs(), tenant.lookback.as_secs()), (300, 2_592_000));
+    assert_eq!(tenant.enrollment_lookup, None);
     let Source::SessionsReport { page_size, path, columns } = &tenant.source else { panic!("{tenant:?}") };
     assert_eq!((*page_size, columns.len()), (50, 0));
     assert_eq!(path, "/beta/deviceManagement/reports/getRemoteAssistanceSessionsReport");
@@ -87,6 +88,7 @@ fn a_tenant_overrides_global_key_by_key() {
     assert_eq!(first.authority_url.as_str(), "https://login.microsoftonline.us/");
     assert_eq!((first.poll_interval.as_secs(), first.lookback.as_secs()), (5400, 2_592_000));
     assert_eq!(first.first_run, FirstRun::Baseline);
+    assert_eq!((first.enrollment_lookup, second.enrollment_lookup), (Some(Duration::from_secs(1800)), None));
     assert!(
         matches!(&first.credential, Credential::ClientSecret { secret: Secret::Inline(text), .. } if &**text == "s3cr3t")
     );
@@ -108,6 +110,22 @@ fn a_tenant_overrides_global_key_by_key() {
     assert!(matches!(second.credential, Credential::BearerTokenFile { .. }));
     let Source::Collection { path, page_size } = &second.source else { panic!("{second:?}") };
     assert_eq!((path.as_str(), *page_size), ("/archive/sessions('all')", Some(500)));
+}
+
+#[test]
+fn files_need_no_credential_and_use_none() {
+    let yaml = "global: {credential: {kind: client_secret, client_id: x, client_secret: HUNTER}}\n\
+                tenants: [{name: a, source: {kind: files, directory: drop, columns: {endDateTime: Finished}}}]";
+    let config = Config::from_yaml(yaml, Path::new("/etc/exporter/test.yaml")).unwrap();
+    let [tenant] = &config.tenants[..] else { panic!("{config:?}") };
+    assert!(tenant.tenant_id.is_none() && matches!(tenant.credential, Credential::None), "{tenant:?}");
+    let Source::Files { directory, columns } = &tenant.source else { panic!("{tenant:?}") };
+    assert_eq!(directory, Path::new("/etc/exporter/drop"));
+    assert_eq!(columns[..], [(Property::EndDateTime, "Finished".to_owned())]);
+    // Devices are looked up in Graph, wherever the reports come from.
+    let yaml = "tenants: [{name: a, enrollment_lookup: true, source: {kind: files, directory: drop}}]";
+    let error = Config::from_yaml(yaml, Path::new("test.yaml")).unwrap_err().to_string();
+    assert!(error.contains("tenants[0].credential: missing"), "{error}");
 }
 
 #[test]

@@ -90,7 +90,11 @@ impl<R: BufRead> Scanner<R> {
             }
         }
         self.pass();
-        if is_page { page.end(columns) } else { Ok(self.finish_row(Rows::Objects, sink)) }
+        if is_page {
+            return page.end(columns);
+        }
+        self.finish_row(Rows::Objects, sink);
+        Ok(())
     }
 
     /// An array of rows.

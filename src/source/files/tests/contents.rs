@@ -178,7 +178,7 @@ fn a_file_that_is_cut_off_counts_up_to_there() {
             if format.is_char_boundary(cut) {
                 assert!(
                     matches!(
-                        decode(format[..cut].as_bytes(), &Columns::default()).1,
+                        decode(&format.as_bytes()[..cut], &Columns::default()).1,
                         Some(Fault::Cut(_) | Fault::Columns(_))
                     ),
                     "{}",
@@ -274,12 +274,12 @@ fn pages_are_bounded_and_rows_without_an_end_are_passed() {
     let long = format!("[{}, \"{}\", {}]", object("a"), "x".repeat(2 << 20), object("b"));
     assert_snapshot!(told(long), @"
     a b
-    broken_row: row 2: the row has more than 1024 KiB
+    broken_row: row 2: the row has more than 64 KiB
     ");
     let long = format!("{}\n\"{}\"\n{}", object("a"), "x".repeat(2 << 20), object("b"));
     assert_snapshot!(told(long), @"
     a b
-    broken_row: row 2: the row has more than 1024 KiB
+    broken_row: row 2: the row has more than 64 KiB
     ");
 }
 
