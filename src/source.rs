@@ -7,6 +7,7 @@
 pub mod collection;
 pub mod columns;
 pub mod graph;
+pub mod probe;
 mod reading;
 pub mod sessions_report;
 #[cfg(test)]

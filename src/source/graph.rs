@@ -18,6 +18,8 @@ mod url;
 pub use client::{Client, Request};
 pub use retry::{Budget, RetryPolicy, Timeouts};
 pub use transport::Answer;
+pub(super) use errors::one_line;
+pub(super) use transport::roots;
 
 pub(super) use errors::answer_is_html;
 pub(super) use retry::Attempt;

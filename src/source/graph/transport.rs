@@ -117,7 +117,8 @@ impl Pools {
     }
 }
 
-fn tls_config(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, SourceError> {
+/// The certificates that are trusted: the system's, and those of `ca_file`.
+pub fn roots(ca_file: Option<&Path>) -> Result<rustls::RootCertStore, SourceError> {
     let mut roots = rustls::RootCertStore::empty();
     // A system without certificates can still reach a service that `ca_file` vouches for, and a
     // certificate that cannot be read is no reason to distrust the others.
@@ -128,11 +129,15 @@ fn tls_config(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, SourceErro
             SourceError::new(FailureReason::Credential, message)
         })?;
     }
+    Ok(roots)
+}
+
+fn tls_config(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, SourceError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| SourceError::new(FailureReason::Internal, format!("TLS cannot be set up: {error}")))?
-        .with_root_certificates(roots)
+        .with_root_certificates(roots(ca_file)?)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
