@@ -35,6 +35,7 @@ mod session;
 mod state;
 mod stream;
 mod token;
+mod tokens;
 mod truth;
 mod wire;
 

@@ -5,6 +5,7 @@
 
 mod auth;
 mod body;
+mod claims;
 mod client;
 mod entra;
 mod errors;
@@ -15,6 +16,7 @@ mod token_wire;
 mod transport;
 mod url;
 
+pub use claims::Claims;
 pub use client::{Client, Request};
 pub use retry::{Budget, RetryPolicy, Timeouts};
 pub use transport::Answer;
