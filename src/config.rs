@@ -220,6 +220,17 @@ impl Source {
     }
 }
 
+impl Credential {
+    /// The kind's name in the configuration.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::ClientSecret { .. } => "client_secret",
+            Self::BearerTokenFile { .. } => "bearer_token_file",
+            Self::None => "none",
+        }
+    }
+}
+
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -18,9 +18,9 @@ mod url;
 
 pub use claims::Claims;
 pub use client::{Client, Request};
+pub(super) use errors::one_line;
 pub use retry::{Budget, RetryPolicy, Timeouts};
 pub use transport::Answer;
-pub(super) use errors::one_line;
 pub(super) use transport::roots;
 
 pub(super) use errors::answer_is_html;

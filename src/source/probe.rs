@@ -19,9 +19,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Endpoint, Observer, Progress, RetryPolicy, Source, SourceError};
+use super::{Endpoint, Far, Observer, Progress, RetryPolicy, Source, SourceError};
 use crate::config;
-use crate::session::{Property, label};
+use crate::session::{Label as _, Property, label};
 
 pub use certificate::Certificate;
 
@@ -244,29 +244,35 @@ impl Probe {
     pub fn offline(&self) -> Vec<Step> {
         let mut walk = Walk::default();
         let _ = self.configuration(&mut walk);
-        for name in [StepName::NameResolution, StepName::Tls, StepName::Token, StepName::Permission] {
-            walk.not_applicable(name, OFFLINE);
-        }
-        for name in [StepName::Read, StepName::Columns, StepName::Clock] {
-            walk.not_applicable(name, OFFLINE);
-        }
+        walk.leave_rest("--check.offline sends nothing");
         walk.steps
     }
 
     /// Looks at everything, up to the first page of reports.
     pub async fn online(&self) -> Vec<Step> {
-        let mut walk = Walk::default();
+        let steps = self.walk().await;
+        self.progress.ended(true);
+        steps
+    }
+
+    async fn walk(&self) -> Vec<Step> {
+        let mut walk = Walk { progress: Some(self.progress.clone()), ..Walk::default() };
         let Some((source, ear)) = self.configuration(&mut walk) else {
-            walk.skip_rest();
+            walk.leave_rest("");
             return walk.steps;
         };
         let targets = network::targets(&self.tenant);
         let hosts = walk.step(StepName::NameResolution, network::resolve(&targets)).await;
-        walk.step(StepName::Tls, network::connect(&targets, &hosts, &self.tenant, self.policy.timeouts.connect)).await;
+        let caller = network::Caller {
+            ca_file: self.tenant.ca_file.as_deref(),
+            patience: self.policy.timeouts.connect,
+            now: (self.now)(),
+        };
+        walk.step(StepName::Tls, network::connect(&targets, &hosts, &caller)).await;
         let claims = walk.step(StepName::Token, access::token(&self.tenant, &source.client, &ear, self.now)).await;
-        walk.step(StepName::Permission, async { access::permission(&self.tenant.source, &claims) }).await;
+        walk.step(StepName::Permission, async { access::permission(&self.tenant, &claims) }).await;
         let page = walk.step(StepName::Read, rows::read(&source)).await;
-        walk.step(StepName::Columns, async { rows::columns(page) }).await;
+        walk.step(StepName::Columns, async { rows::columns(&page) }).await;
         walk.clock(ear.heard());
         walk.steps
     }
@@ -276,15 +282,13 @@ impl Probe {
         let detail = Detail::Configuration(access::configuration(&self.tenant));
         let source = Source::with_policy(&self.tenant, ear.clone(), self.policy.clone());
         let (outcome, source) = match source {
-            Ok(source) => (Outcome::Fine, Some((source.told_to(self.progress.clone()), ear))),
+            Ok(source) => (Outcome::Fine, Some((source.told_to(Arc::new(StepsOnly(self.progress.clone()))), ear))),
             Err(error) => (Outcome::Failed(error), None),
         };
         walk.push(StepName::Configuration, outcome, Some(detail));
         source
     }
 }
-
-const OFFLINE: &str = "not looked at: --check.offline sends nothing";
 
 /// Somebody waits: a passing trouble is waited out for some seconds, not for minutes.
 fn patience() -> RetryPolicy {
@@ -303,6 +307,20 @@ struct Finding<T> {
 struct Walk {
     steps: Vec<Step>,
     failed: Option<StepName>,
+    progress: Option<Arc<dyn Progress>>,
+}
+
+/// Tells of the steps within a reading, and not how little of the whole one page is.
+struct StepsOnly(Arc<dyn Progress>);
+
+impl Progress for StepsOnly {
+    fn page(&self, _: Far) {}
+
+    fn step(&self, what: &'static str) {
+        self.0.step(what);
+    }
+
+    fn ended(&self, _: bool) {}
 }
 
 impl Walk {
@@ -319,6 +337,9 @@ impl Walk {
             self.push(name, Outcome::Skipped(because), None);
             return T::default();
         }
+        if let Some(progress) = &self.progress {
+            progress.step(name.as_str());
+        }
         let Finding { outcome, detail, passed_on } = finding.await;
         self.push(name, outcome, detail);
         passed_on
@@ -331,10 +352,10 @@ impl Walk {
         }
     }
 
-    fn skip_rest(&mut self) {
+    fn leave_rest(&mut self, why: &str) {
         let done = self.steps.len();
-        for name in <StepName as crate::session::Label>::ALL.iter().skip(done) {
-            self.not_applicable(*name, "");
+        for name in StepName::ALL.iter().skip(done) {
+            self.not_applicable(*name, why);
         }
     }
 

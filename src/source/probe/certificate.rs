@@ -68,9 +68,8 @@ impl Witness {
         let shown = self.shown();
         let (own, chain) = shown.split_first()?;
         let system = verifier(roots(None).ok()?);
-        let accepted = system.is_ok_and(|system| {
-            system.verify_server_cert(own, chain, host, &[], UnixTime::now()).is_ok()
-        });
+        let accepted =
+            system.is_ok_and(|system| system.verify_server_cert(own, chain, host, &[], UnixTime::now()).is_ok());
         Some(if accepted { Trust::System } else { Trust::CaFile })
     }
 
@@ -152,7 +151,8 @@ pub(super) fn refusal(error: &CertificateError, authority: &str, certificate: Op
              certificate from a private authority, name that in ca_file"
         ),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            let subject = certificate.map_or_else(String::new, |certificate| format!(" but for {}", certificate.subject));
+            let subject =
+                certificate.map_or_else(String::new, |certificate| format!(" but for {}", certificate.subject));
             format!(
                 "the certificate of {authority}{by} is not for this name{subject}; name the service by the name that \
                  its certificate has"

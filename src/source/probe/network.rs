@@ -1,10 +1,11 @@
 //! Names, connections and certificates of the hosts that a tenant's requests go to.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -32,9 +33,20 @@ pub(super) struct Target {
     encrypted: bool,
 }
 
+/// Who connects.
+pub(super) struct Caller<'a> {
+    /// Certificates that are trusted besides the system's.
+    pub ca_file: Option<&'a Path>,
+    /// For one connection.
+    pub patience: Duration,
+    /// The time by this machine's clock.
+    pub now: DateTime<Utc>,
+}
+
 /// The hosts of a tenant, each once.
 pub(super) fn targets(tenant: &config::Tenant) -> Vec<Target> {
-    let authority = super::access::asks_authority(&tenant.credential).then_some(("authority_url", &tenant.authority_url));
+    let authority =
+        super::access::asks_authority(&tenant.credential).then_some(("authority_url", &tenant.authority_url));
     let mut targets: Vec<Target> = Vec::new();
     for (key, url) in [("graph_url", &tenant.graph_url)].into_iter().chain(authority) {
         if let Some(target) = Target::new(key, url)
@@ -93,18 +105,13 @@ pub(super) async fn resolve(targets: &[Target]) -> Finding<Vec<Host>> {
 }
 
 /// Connects to each host, and shakes hands where requests would.
-pub(super) async fn connect(
-    targets: &[Target],
-    hosts: &[Host],
-    tenant: &config::Tenant,
-    patience: Duration,
-) -> Finding<()> {
+pub(super) async fn connect(targets: &[Target], hosts: &[Host], caller: &Caller<'_>) -> Finding<()> {
     let (mut connections, mut outcome) = (Vec::new(), Outcome::Fine);
     for (target, host) in targets.iter().zip(hosts) {
-        let (connection, result) = shake_hands(target, host, tenant, patience).await;
+        let (connection, result) = shake_hands(target, host, caller).await;
         match (result, &outcome) {
             (Err(error), Outcome::Fine | Outcome::Warning(_)) => outcome = Outcome::Failed(error),
-            (Ok(()), Outcome::Fine) => outcome = aging(&connection),
+            (Ok(()), Outcome::Fine) => outcome = aging(&connection, caller.now),
             _ => {}
         }
         connections.push(connection);
@@ -112,28 +119,24 @@ pub(super) async fn connect(
     Finding { outcome, detail: Some(Detail::Connections(connections)), passed_on: () }
 }
 
-async fn shake_hands(
-    target: &Target,
-    host: &Host,
-    tenant: &config::Tenant,
-    patience: Duration,
-) -> (Connection, Result<(), SourceError>) {
+async fn shake_hands(target: &Target, host: &Host, caller: &Caller<'_>) -> (Connection, Result<(), SourceError>) {
     let authority = target.authority();
     let mut connection =
         Connection { key: target.key, authority, address: None, version: None, certificate: None, trusted_by: None };
     let attempt = async {
         let addresses: Vec<_> = host.addresses.iter().map(|address| SocketAddr::new(*address, target.port)).collect();
-        let stream = TcpStream::connect(&addresses[..]).await.map_err(|error| unreachable(target, &error.to_string()))?;
+        let stream =
+            TcpStream::connect(&addresses[..]).await.map_err(|error| unreachable(target, &error.to_string()))?;
         connection.address = stream.peer_addr().ok().map(|address| address.ip());
         if target.encrypted {
-            handshake(target, tenant, stream, &mut connection).await?;
+            handshake(target, caller, stream, &mut connection).await?;
         }
         Ok(())
     };
-    let result = match tokio::time::timeout(patience, attempt).await {
+    let result = match tokio::time::timeout(caller.patience, attempt).await {
         Ok(result) => result,
         Err(_) => {
-            let mut error = unreachable(target, &format!("no connection within {} s", patience.as_secs()));
+            let mut error = unreachable(target, &format!("no connection within {} s", caller.patience.as_secs()));
             error.reason = FailureReason::Timeout;
             Err(error)
         }
@@ -143,11 +146,11 @@ async fn shake_hands(
 
 async fn handshake(
     target: &Target,
-    tenant: &config::Tenant,
+    caller: &Caller<'_>,
     stream: TcpStream,
     connection: &mut Connection,
 ) -> Result<(), SourceError> {
-    let witness = Witness::new(roots(tenant.ca_file.as_deref())?)?;
+    let witness = Witness::new(roots(caller.ca_file)?)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let internal = |why: String| SourceError::new(FailureReason::Internal, why);
     let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -188,7 +191,11 @@ fn refused(target: &Target, error: &std::io::Error, connection: &Connection) -> 
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let message = match tls {
         Some(rustls::Error::InvalidCertificate(why)) => {
-            format!("{}: {}", target.key, certificate::refusal(why, &target.authority(), connection.certificate.as_ref()))
+            format!(
+                "{}: {}",
+                target.key,
+                certificate::refusal(why, &target.authority(), connection.certificate.as_ref())
+            )
         }
         _ => format!(
             "{} {}: no TLS connection: {}; is this the address of an https service?",
@@ -201,10 +208,9 @@ fn refused(target: &Target, error: &std::io::Error, connection: &Connection) -> 
 }
 
 /// A warning where the certificate ends soon.
-fn aging(connection: &Connection) -> Outcome {
+fn aging(connection: &Connection, now: DateTime<Utc>) -> Outcome {
     let Some(certificate) = &connection.certificate else { return Outcome::Fine };
-    // The handshake has just judged by this machine's clock.
-    let left = certificate.not_after - chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now());
+    let left = certificate.not_after - now;
     if left >= RENEWAL {
         return Outcome::Fine;
     }

@@ -48,11 +48,11 @@ pub(super) async fn read(source: &Source) -> Finding<Read> {
 }
 
 /// Says where each property is found, and what it holds.
-pub(super) fn columns(read: Read) -> Finding<()> {
+pub(super) fn columns(read: &Read) -> Finding<()> {
     let reports = read.page.as_ref().map_or(&[][..], |page| &page.reports);
-    if let Some(error) = read.unreadable {
+    if let Some(error) = &read.unreadable {
         let detail = Detail::Columns(found(read.survey.as_ref(), reports));
-        return Finding { outcome: Outcome::Failed(error), detail: Some(detail), passed_on: () };
+        return Finding { outcome: Outcome::Failed(error.clone()), detail: Some(detail), passed_on: () };
     }
     if reports.is_empty() && read.survey.is_none() {
         let outcome = Outcome::NotApplicable("the page holds no session to look at".to_owned());
@@ -112,7 +112,10 @@ fn doubts(survey: Option<&Survey>, found: &Columns) -> Option<String> {
     let rows = found.rows;
     let never = |found: &&PropertyFound| rows > 0 && COUNTED_BY.contains(&found.property) && found.reported == 0;
     let never = found.properties.iter().filter(never).map(|found| {
-        format!("no row has {}, without which no session is counted; check what the source holds", found.property.name())
+        format!(
+            "no row has {}, without which no session is counted; check what the source holds",
+            found.property.name()
+        )
     });
     let unknown = found.properties.iter().filter_map(|found| {
         let other = found.values.get("other")?;
