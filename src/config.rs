@@ -10,6 +10,7 @@ mod duration;
 mod environment;
 mod error;
 mod files;
+pub mod proxy;
 mod raw;
 mod rules;
 mod validate;
@@ -26,6 +27,7 @@ use siphasher::sip::SipHasher13;
 use url::Url;
 
 pub use error::Error;
+pub use proxy::{Proxy, ProxyUrl};
 
 /// `poll_interval` where it is not configured.
 pub const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(5 * 60);
@@ -33,6 +35,9 @@ pub const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(5 * 60);
 pub const DEFAULT_LOOKBACK: Duration = Duration::from_secs(30 * 86_400);
 /// `page_size` of the sessions report where it is not configured: the service's own.
 pub const DEFAULT_PAGE_SIZE: u32 = 50;
+/// `requests_per_minute` where it is not configured: what the service allows an application for export
+/// jobs. Its limit for the sessions report is not published.
+pub const DEFAULT_REQUESTS_PER_MINUTE: u32 = 48;
 /// `path` of the sessions report where it is not configured.
 pub const SESSIONS_REPORT_PATH: &str = "/beta/deviceManagement/reports/getRemoteAssistanceSessionsReport";
 /// The most tenants of one exporter. Each has some hundred series, its ids in the ledger and its
@@ -92,6 +97,10 @@ pub struct Tenant {
     pub authority_url: Url,
     /// `ca_file`: PEM certificates that are trusted besides the system's.
     pub ca_file: Option<PathBuf>,
+    /// `proxy_url`, `no_proxy`, `proxy_from_environment`.
+    pub proxy: Proxy,
+    /// `requests_per_minute`: how many requests for Intune's reports an application sends at most.
+    pub requests_per_minute: u32,
     /// `credential`.
     pub credential: Credential,
     /// `source`.
@@ -210,16 +219,6 @@ impl Config {
     }
 }
 
-impl Source {
-    /// The kind's name in the configuration.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::SessionsReport { .. } => "sessions_report",
-            Self::Collection { .. } => "collection",
-        }
-    }
-}
-
 impl Credential {
     /// The kind's name in the configuration.
     pub fn kind(&self) -> &'static str {
@@ -227,6 +226,24 @@ impl Credential {
             Self::ClientSecret { .. } => "client_secret",
             Self::BearerTokenFile { .. } => "bearer_token_file",
             Self::None => "none",
+        }
+    }
+
+    /// The application that a token is for, where the configuration names it.
+    pub fn client_id(&self) -> Option<&str> {
+        match self {
+            Self::ClientSecret { client_id, .. } => Some(client_id),
+            Self::BearerTokenFile { .. } | Self::None => None,
+        }
+    }
+}
+
+impl Source {
+    /// The kind's name in the configuration.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::SessionsReport { .. } => "sessions_report",
+            Self::Collection { .. } => "collection",
         }
     }
 }

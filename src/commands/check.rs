@@ -18,8 +18,8 @@ use crate::cli::{Check, CheckOutput, Cli};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::session::Label as _;
-use crate::source::SourceError;
 use crate::source::probe::{Outcome, Probe, Step, StepName};
+use crate::source::{Network, SourceError};
 use crate::status::FailureReason;
 
 /// Tenants that are looked at at the same time: most of it is waiting, and a hundred tenants whose
@@ -78,8 +78,9 @@ type Look = (Arc<str>, AbortOnDropHandle<Vec<Step>>);
 /// Begins to look at every tenant, some at a time, in the order of the configuration.
 fn begin(config: &Config, offline: bool, display: &Display) -> Vec<Look> {
     let places = Arc::new(Semaphore::new(AT_A_TIME));
+    let network = Arc::new(Network::new(|name| std::env::var(name).ok()));
     let begin = |tenant: &config::Tenant| {
-        let probe = Probe::new(tenant, clock::now, display.tenant(&tenant.name));
+        let probe = Probe::new(tenant, network.clone(), clock::now, display.tenant(&tenant.name));
         let places = places.clone();
         let look = async move {
             // The semaphore is never closed, so this is a place.

@@ -1,7 +1,7 @@
 //! Microsoft Graph, or what stands in for it, over HTTP.
 //!
-//! `transport` makes one attempt under every limit; `retry` decides whether another follows;
-//! `auth` gets the token; [`Client`] joins them. The token goes to the configured origin only.
+//! `network` has the ways out, which tenants share; `transport` makes one attempt under every limit;
+//! `retry` decides whether another follows, `rate` when; `auth` gets the token; [`Client`] joins them. The token goes to the configured origin only.
 
 mod auth;
 mod body;
@@ -9,20 +9,23 @@ mod claims;
 mod client;
 mod entra;
 mod errors;
+mod network;
+mod rate;
 mod retry;
 #[cfg(test)]
 mod tests;
 mod token_wire;
 mod transport;
+mod trust;
 mod url;
 
 pub use claims::Claims;
 pub use client::{Client, Request};
-pub(super) use errors::one_line;
+pub use network::Network;
 pub use retry::{Budget, RetryPolicy, Timeouts};
 pub use transport::Answer;
-pub(super) use transport::roots;
 
-pub(super) use errors::answer_is_html;
+pub(super) use errors::{answer_is_html, one_line};
 pub(super) use retry::Attempt;
+pub(super) use trust::roots;
 pub(super) use url::{below, follow, shown};

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use remote_assistance_exporter::config::{Config, Credential, FirstRun, HelperLabel, Secret, Source};
+use remote_assistance_exporter::config::{Config, Credential, FirstRun, HelperLabel, Proxy, Secret, Source};
 use remote_assistance_exporter::session::Property;
 
 const FIXTURES: &str = "tests/fixtures/config";
@@ -72,7 +72,7 @@ fn what_is_not_configured_has_its_default() {
     let [tenant] = &config.tenants[..] else { panic!("{config:?}") };
     assert_eq!((tenant.tenant_id.as_deref(), tenant.ca_file.as_deref()), (None, None));
     assert_eq!(tenant.graph_url.as_str(), "https://graph.example:8443/");
-    assert_eq!(tenant.first_run, FirstRun::Count);
+    assert_eq!((tenant.first_run, &tenant.proxy), (FirstRun::Count, &Proxy::Environment));
     assert_eq!((tenant.poll_interval.as_secs(), tenant.lookback.as_secs()), (300, 2_592_000));
     let Source::SessionsReport { page_size, path, columns } = &tenant.source else { panic!("{tenant:?}") };
     assert_eq!((*page_size, columns.len()), (50, 0));
@@ -93,6 +93,12 @@ fn a_tenant_overrides_global_key_by_key() {
     let Source::SessionsReport { columns, .. } = &first.source else { panic!("{first:?}") };
     let mapped = |property, column: &str| columns.contains(&(property, column.to_owned()));
     assert!(mapped(Property::StartDateTime, "Start") && mapped(Property::EndDateTime, "End") && columns.len() == 2);
+
+    let Proxy::Via { url, no_proxy } = &first.proxy else { panic!("{first:?}") };
+    assert_eq!((url.to_string().as_str(), url.expose().password()), ("http://proxy.example:3128", Some("s3cr3t")));
+    let without = |url: &str| no_proxy.matches(&url.parse().unwrap());
+    assert!(without("https://a.intranet.example") && without("https://10.1.2.3") && !without("https://a.example"));
+    assert_eq!((&second.proxy, first.requests_per_minute, second.requests_per_minute), (&Proxy::Direct, 300, 60));
 
     assert_eq!(&*second.name, "Contoso, Ltd. (größte)");
     assert_eq!(second.graph_url.as_str(), "http://127.0.0.1:8080/");
@@ -177,6 +183,14 @@ const MISTAKEN_KEYS: &[&str] = &[
     "authority_url: http://HUNTER.example",
     "ca_file: HUNTER",
     "poll_interval: HUNTER",
+    "proxy_url: HUNTER",
+    "proxy_url: socks5://HUNTER@proxy.example",
+    "proxy_url: http://HUNTER@proxy.example/x",
+    "no_proxy: HUNTER/",
+    "proxy_url: http://a.example\n    no_proxy: HUNTER/",
+    "proxy_from_environment: HUNTER",
+    "proxy_url: http://HUNTER@a.example\n    proxy_from_environment: true",
+    "requests_per_minute: HUNTER",
     "lookback: HUNTER",
     "first_run: HUNTER",
     "tenant_id: HUNTER/",

@@ -112,7 +112,7 @@ fn details(detail: &Detail) -> Value {
             "files": found.files,
         }),
         Detail::Hosts(hosts) => {
-            let host = |host: &Host| json!({ "key": host.key, "host": host.name, "addresses": host.addresses });
+            let host = |host: &Host| json!({ "key": host.key, "host": host.name, "proxy": host.proxy, "addresses": host.addresses });
             json!({ "hosts": hosts.iter().map(host).collect::<Vec<_>>() })
         }
         Detail::Connections(found) => json!({ "connections": found.iter().map(connection).collect::<Vec<_>>() }),
@@ -144,6 +144,7 @@ fn connection(found: &Connection) -> Value {
     json!({
         "key": found.key,
         "authority": found.authority,
+        "proxy": found.proxy,
         "address": found.address,
         "tls_version": found.version,
         "certificate": certificate,

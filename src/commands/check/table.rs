@@ -120,11 +120,20 @@ fn configuration(found: &Configuration) -> Vec<String> {
 }
 
 fn host(host: &Host) -> Vec<String> {
+    if let Some(proxy) = &host.proxy {
+        return vec![host.name.clone(), format!("resolved by the proxy {proxy}")];
+    }
     let addresses = if host.addresses.is_empty() { "no address".to_owned() } else { list(&host.addresses) };
     vec![host.name.clone(), addresses]
 }
 
 fn connection(found: &Connection) -> Vec<String> {
+    if let Some(proxy) = &found.proxy {
+        return vec![
+            found.authority.clone(),
+            format!("by the proxy {proxy}; the next steps show whether it is reached"),
+        ];
+    }
     let Some(address) = found.address else {
         return vec![found.authority.clone(), "not reached".to_owned()];
     };

@@ -15,7 +15,7 @@ use super::certificate::{self, Witness};
 use super::{Connection, Detail, Finding, Host, Outcome};
 use crate::config;
 use crate::source::SourceError;
-use crate::source::graph::{one_line, roots};
+use crate::source::graph::{Client, one_line, roots};
 use crate::status::FailureReason;
 
 /// For one name. Resolvers give up after 5 to 30 seconds.
@@ -25,12 +25,14 @@ const MAX_ADDRESSES: usize = 16;
 /// A certificate with less life left is worth a look: public ones are renewed weeks before.
 const RENEWAL: TimeDelta = TimeDelta::days(14);
 
-/// A host that requests go to.
+/// A host that requests go to, by themselves or by a proxy.
 pub(super) struct Target {
     key: &'static str,
     host: url::Host<String>,
     port: u16,
     encrypted: bool,
+    /// The proxy that resolves and connects instead of this machine.
+    proxy: Option<String>,
 }
 
 /// Who connects.
@@ -43,25 +45,30 @@ pub(super) struct Caller<'a> {
     pub now: DateTime<Utc>,
 }
 
-/// The hosts of a tenant, each once.
-pub(super) fn targets(tenant: &config::Tenant) -> Vec<Target> {
-    let authority =
-        super::access::asks_authority(&tenant.credential).then_some(("authority_url", &tenant.authority_url));
+/// The hosts of a tenant, and the proxies on the way to them, each once.
+pub(super) fn targets(tenant: &config::Tenant, client: &Client) -> Vec<Target> {
+    let authority = super::access::asks_authority(&tenant.credential);
+    let urls = [("graph_url", Some(&tenant.graph_url)), ("authority_url", authority.then_some(&tenant.authority_url))];
     let mut targets: Vec<Target> = Vec::new();
-    for (key, url) in [("graph_url", &tenant.graph_url)].into_iter().chain(authority) {
-        if let Some(target) = Target::new(key, url)
-            && !targets.iter().any(|other| other.authority() == target.authority())
-        {
-            targets.push(target);
+    for (key, url) in urls.into_iter().filter_map(|(key, url)| Some((key, url?))) {
+        let proxy = client.proxy(url);
+        let target = Target::new(key, url, proxy.map(|(_, proxy)| proxy.to_string()));
+        // Whether a proxy's own connection is encrypted is shown by what goes through it.
+        let proxy = proxy.and_then(|(whence, proxy)| Target::new(whence, proxy.expose(), None));
+        let proxy = proxy.map(|target| Target { encrypted: false, ..target });
+        for target in target.into_iter().chain(proxy) {
+            if !targets.iter().any(|other| other.authority() == target.authority()) {
+                targets.push(target);
+            }
         }
     }
     targets
 }
 
 impl Target {
-    fn new(key: &'static str, url: &Url) -> Option<Self> {
-        let host = url.host()?.to_owned();
-        Some(Self { key, host, port: url.port_or_known_default()?, encrypted: url.scheme() == "https" })
+    fn new(key: &'static str, url: &Url, proxy: Option<String>) -> Option<Self> {
+        let (host, port) = (url.host()?.to_owned(), url.port_or_known_default()?);
+        Some(Self { key, host, port, encrypted: url.scheme() == "https", proxy })
     }
 
     fn authority(&self) -> String {
@@ -90,7 +97,7 @@ impl Target {
 pub(super) async fn resolve(targets: &[Target]) -> Finding<Vec<Host>> {
     let (mut hosts, mut outcome) = (Vec::new(), Outcome::Fine);
     for target in targets {
-        let found = target.addresses().await;
+        let found = if target.proxy.is_some() { Ok(Vec::new()) } else { target.addresses().await };
         if let (Err(why), Outcome::Fine) = (&found, &outcome) {
             let message = format!(
                 "{} {}: {why}; check the name in the configuration and this machine's name resolution",
@@ -99,7 +106,7 @@ pub(super) async fn resolve(targets: &[Target]) -> Finding<Vec<Host>> {
             outcome = Outcome::Failed(SourceError::new(FailureReason::Connection, message));
         }
         let addresses = found.unwrap_or_default();
-        hosts.push(Host { key: target.key, name: target.host.to_string(), addresses });
+        hosts.push(Host { key: target.key, name: target.host.to_string(), proxy: target.proxy.clone(), addresses });
     }
     Finding { outcome, detail: Some(Detail::Hosts(hosts.clone())), passed_on: hosts }
 }
@@ -121,8 +128,18 @@ pub(super) async fn connect(targets: &[Target], hosts: &[Host], caller: &Caller<
 
 async fn shake_hands(target: &Target, host: &Host, caller: &Caller<'_>) -> (Connection, Result<(), SourceError>) {
     let authority = target.authority();
-    let mut connection =
-        Connection { key: target.key, authority, address: None, version: None, certificate: None, trusted_by: None };
+    let mut connection = Connection {
+        key: target.key,
+        authority,
+        proxy: target.proxy.clone(),
+        address: None,
+        version: None,
+        certificate: None,
+        trusted_by: None,
+    };
+    if target.proxy.is_some() {
+        return (connection, Ok(()));
+    }
     let attempt = async {
         let addresses: Vec<_> = host.addresses.iter().map(|address| SocketAddr::new(*address, target.port)).collect();
         let stream =
