@@ -125,9 +125,12 @@ fn shows_nothing_private(lab: &Lab, checked: &Checked) {
     }
 }
 
-/// A lab of tenants with those sessions, each a change of the first.
-fn lab(tenants: &[(&str, fn(&mut TenantOptions))], change: impl FnOnce(&mut Options)) -> Lab {
-    let options = |(name, change): &(&str, fn(&mut TenantOptions))| {
+/// What a tenant differs in.
+type Change = fn(&mut TenantOptions);
+
+/// A lab of tenants with those sessions.
+fn lab(tenants: &[(&str, Change)], change: impl FnOnce(&mut Options)) -> Lab {
+    let options = |(name, change): &(&str, Change)| {
         let mut options = TenantOptions::manual(name);
         change(&mut options);
         options

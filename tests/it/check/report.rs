@@ -1,10 +1,10 @@
 //! What is said of tenants that are well, in both forms, with and without sending anything.
 
 use insta::assert_snapshot;
-use remote_assistance_exporter::simulator::{Scenario, TenantOptions};
+use remote_assistance_exporter::simulator::Scenario;
 use serde_json::Value;
 
-use super::{Checked, lab, program, shows_nothing_private, stand_ins, step};
+use super::{Change, Checked, lab, program, shows_nothing_private, stand_ins, step};
 use crate::docs::markdown::blocks;
 use crate::support::Lab;
 
@@ -119,7 +119,7 @@ fn a_bad_configuration_is_refused_in_both_forms() {
 /// What the README shows is what the program says of a simulated Graph on its usual port.
 #[test]
 fn the_readme_shows_what_it_looks_like() {
-    let expired: fn(&mut _) = |options: &mut TenantOptions| {
+    let expired: Change = |options| {
         options.expired_secret = Some(std::mem::replace(&mut options.client_secret, "renewed-secret".to_owned()));
     };
     let lab = lab(&[("contoso", |_| ()), ("fabrikam", expired)], |_| ());
