@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use super::answer::{Answer, CLIENT_REQUEST_ID, Call};
 use super::authority::HTTP2;
 use super::body::Script;
+use super::export::blob;
 use super::journal::{KEPT_BODY_BYTES, Recorded};
 use super::state::Shared;
 use super::{control, graph, token};
@@ -35,9 +36,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Before the next try when no connection can be accepted: open files may be short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// What a listener stands for.
+#[derive(Clone, Copy)]
+pub(super) enum Role {
+    /// Graph, the login host, and what steers the simulator.
+    Graph,
+    /// The blob storage that exports are downloaded from.
+    Blob,
+}
+
 /// Accepts connections until it is told to stop.
 pub(super) async fn run(
-    listener: TcpListener,
+    (listener, role): (TcpListener, Role),
     tls: Arc<ServerConfig>,
     shared: Arc<Shared>,
     stop: CancellationToken,
@@ -58,16 +68,16 @@ pub(super) async fn run(
         let (acceptor, shared, stop) = (acceptor.clone(), shared.clone(), stop.clone());
         tasks.spawn(async move {
             let _permit = permit;
-            stop.run_until_cancelled(connection(stream, number, acceptor, shared)).await;
+            stop.run_until_cancelled(connection(stream, acceptor, shared, (number, role))).await;
         });
     }
 }
 
-async fn connection(stream: TcpStream, number: u64, acceptor: TlsAcceptor, shared: Arc<Shared>) {
+async fn connection(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>, (number, role): (u64, Role)) {
     let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await else { return };
     let service = service_fn(move |request| {
         let shared = shared.clone();
-        async move { Ok::<_, Infallible>(answer(&shared, number, request).await) }
+        async move { Ok::<_, Infallible>(answer(&shared, number, role, request).await) }
     });
     if stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
         let _ = http2::Builder::new(TokioExecutor::new())
@@ -86,7 +96,7 @@ async fn connection(stream: TcpStream, number: u64, acceptor: TlsAcceptor, share
         .await;
 }
 
-async fn answer(shared: &Shared, connection: u64, request: Request<Incoming>) -> Response<Script> {
+async fn answer(shared: &Shared, connection: u64, role: Role, request: Request<Incoming>) -> Response<Script> {
     let (mut parts, body) = request.into_parts();
     // HTTP/2 has it in the address.
     if let Some(host) = parts.uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
@@ -102,6 +112,11 @@ async fn answer(shared: &Shared, connection: u64, request: Request<Incoming>) ->
         now: shared.now(),
         request_id: uuid::Uuid::new_v4().to_string(),
     };
+    if matches!(role, Role::Blob) {
+        let (tenant, answer) = blob::serve(shared, &call);
+        shared.record_download(tenant.as_deref(), recorded(connection, parts.version, &call, &answer));
+        return answer.dress_as_blob(&call);
+    }
     if call.path.starts_with(control::PREFIX) {
         return control::serve(shared, &call).dress(&call);
     }

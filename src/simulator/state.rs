@@ -7,6 +7,7 @@ use std::time::Instant;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::answer::Call;
+use super::export::Jobs;
 use super::journal::{Journal, Recorded};
 use super::limit::Limit;
 use super::options::{Options, TenantOptions};
@@ -20,6 +21,7 @@ pub(super) struct Shared {
     pub options: Options,
     tenants: Vec<Arc<TenantState>>,
     port: u16,
+    blob_port: u16,
     tokens: Mutex<Tokens>,
     strays: Mutex<Journal>,
 }
@@ -31,25 +33,29 @@ pub(super) struct TenantState {
     stream: Mutex<Stream>,
     switch: Mutex<Switch>,
     journal: Mutex<Journal>,
+    jobs: Mutex<Jobs>,
+    downloads: Mutex<Journal>,
     expired_serials: AtomicU64,
     limit: Mutex<Limit>,
 }
 
 impl Shared {
     /// The state at the start.
-    pub fn new(options: Options, port: u16, started: DateTime<Utc>) -> Self {
+    pub fn new(options: Options, [port, blob_port]: [u16; 2], started: DateTime<Utc>) -> Self {
         let tenant = |tenant: &TenantOptions| {
             Arc::new(TenantState {
                 options: tenant.clone(),
                 stream: Mutex::new(Stream::new(&options, tenant, started)),
                 switch: Mutex::default(),
                 journal: Mutex::default(),
+                jobs: Mutex::default(),
+                downloads: Mutex::default(),
                 expired_serials: AtomicU64::new(0),
                 limit: Mutex::default(),
             })
         };
         let tenants = options.tenants.iter().map(tenant).collect();
-        Self { tenants, options, port, tokens: Mutex::default(), strays: Mutex::default() }
+        Self { tenants, options, port, blob_port, tokens: Mutex::default(), strays: Mutex::default() }
     }
 
     /// The time.
@@ -67,6 +73,11 @@ impl Shared {
     /// The usual origin.
     pub fn url(&self) -> String {
         format!("https://localhost:{}", self.port)
+    }
+
+    /// The origin of the blob storage that exports are downloaded from.
+    pub fn blob_origin(&self) -> String {
+        format!("https://localhost:{}", self.blob_port)
     }
 
     /// The origin that a request came to.
@@ -119,6 +130,11 @@ impl Shared {
         lock(tenant.map_or(&self.strays, |tenant| &tenant.journal)).record(request);
     }
 
+    /// Keeps a request to blob storage in the journal of its tenant, or among those of none.
+    pub fn record_download(&self, tenant: Option<&TenantState>, request: Recorded) {
+        lock(tenant.map_or(&self.strays, |tenant| &tenant.downloads)).record(request);
+    }
+
     /// The requests that no tenant could be told for.
     pub fn strays(&self) -> Vec<Recorded> {
         lock(&self.strays).requests()
@@ -129,6 +145,16 @@ impl TenantState {
     /// Its report.
     pub fn stream(&self) -> MutexGuard<'_, Stream> {
         lock(&self.stream)
+    }
+
+    /// Its export jobs.
+    pub fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        lock(&self.jobs)
+    }
+
+    /// The requests for its exports' files, oldest first.
+    pub fn downloads(&self) -> Vec<Recorded> {
+        lock(&self.downloads).requests()
     }
 
     /// The scenario of a request, if it applies to such a one.
