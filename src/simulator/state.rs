@@ -7,6 +7,7 @@ use std::time::Instant;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::answer::Call;
+use super::devices::Directory;
 use super::export::Jobs;
 use super::journal::{Journal, Recorded};
 use super::limit::Limit;
@@ -31,7 +32,9 @@ pub(super) struct TenantState {
     /// What it was started with.
     pub options: TenantOptions,
     stream: Mutex<Stream>,
+    devices: Mutex<Directory>,
     switch: Mutex<Switch>,
+    device_switch: Mutex<Switch>,
     journal: Mutex<Journal>,
     jobs: Mutex<Jobs>,
     downloads: Mutex<Journal>,
@@ -46,7 +49,9 @@ impl Shared {
             Arc::new(TenantState {
                 options: tenant.clone(),
                 stream: Mutex::new(Stream::new(&options, tenant, started)),
+                devices: Mutex::new(Directory::new(&options, tenant)),
                 switch: Mutex::default(),
+                device_switch: Mutex::default(),
                 journal: Mutex::default(),
                 jobs: Mutex::default(),
                 downloads: Mutex::default(),
@@ -125,6 +130,11 @@ impl Shared {
         *lock(&tenant.switch) = Switch::new(scenario, requests);
     }
 
+    /// Switches the scenario of a tenant's lists of devices.
+    pub fn switch_devices(&self, tenant: &TenantState, scenario: Scenario) {
+        *lock(&tenant.device_switch) = Switch::new(scenario, None);
+    }
+
     /// Keeps a request in the journal of its tenant, or among those of none.
     pub fn record(&self, tenant: Option<&TenantState>, request: Recorded) {
         lock(tenant.map_or(&self.strays, |tenant| &tenant.journal)).record(request);
@@ -147,6 +157,17 @@ impl TenantState {
         lock(&self.stream)
     }
 
+    /// The devices that it lists.
+    pub fn devices(&self) -> MutexGuard<'_, Directory> {
+        lock(&self.devices)
+    }
+
+    /// The scenario of a request for a list of devices, if it applies to such a one.
+    pub fn next_device_scenario(&self, applies: impl Fn(Scenario) -> bool) -> Scenario {
+        lock(&self.device_switch).next(applies)
+    }
+
+    /// The scenario of any other request, if it applies to such a one.
     /// Its export jobs.
     pub fn jobs(&self) -> MutexGuard<'_, Jobs> {
         lock(&self.jobs)

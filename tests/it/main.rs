@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod demo;
 mod docs;
+mod enrollment;
 mod exactness;
 mod exposition;
 mod failures;

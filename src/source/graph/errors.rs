@@ -81,6 +81,14 @@ fn forbidden(endpoint: Endpoint) -> &'static str {
              DeviceManagementServiceConfig.Read.All or DeviceManagementConfiguration.Read.All and give admin consent \
              (a new permission takes effect with the next token)"
         }
+        Endpoint::AutopilotDevices => {
+            "grant the application the Microsoft Graph application permission \
+             DeviceManagementServiceConfig.Read.All and give admin consent, or set enrollment_lookup to false"
+        }
+        Endpoint::ManagedDevices => {
+            "grant the application the Microsoft Graph application permission \
+             DeviceManagementManagedDevices.Read.All and give admin consent, or set enrollment_lookup to false"
+        }
         Endpoint::Collection | Endpoint::Token => "grant the application what the service at source.path asks for",
     }
 }
