@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+mod check;
 mod cli;
 mod config;
 mod demo;
@@ -16,6 +17,7 @@ mod files;
 mod golden;
 mod ledger;
 mod memory;
+mod networks;
 mod once;
 mod prometheus;
 mod stopping;
