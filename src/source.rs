@@ -65,6 +65,10 @@ label! {
         SessionsReport = "sessions_report",
         /// A page of an OData collection.
         Collection = "collection",
+        /// An export job: its submission, and each look at it.
+        ExportJob = "export_job",
+        /// The download of a finished export, from another host.
+        ExportDownload = "export_download",
     }
 }
 

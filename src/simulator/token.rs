@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::answer::{Answer, CLIENT_REQUEST_ID, Call};
 use super::draw::{digest, guid};
-use super::scenario::Scenario;
+use super::scenario::{Part, Scenario};
 use super::state::{Shared, TenantState};
 
 /// How many tokens are remembered; the oldest is forgotten first, and refused from then on.
@@ -112,7 +112,7 @@ fn grant(shared: &Shared, tenant: Option<&Arc<TenantState>>, segment: &str, call
             ),
         ));
     };
-    if tenant.next_scenario(|scenario| scenario == Scenario::TokenTransient) == Scenario::TokenTransient {
+    if tenant.next_scenario(|scenario| scenario.concerns(Part::Token)) == Scenario::TokenTransient {
         let message = "A transient error has occurred. Please try again.".into();
         return Err(refusal(400, "temporarily_unavailable", 90033, message));
     }

@@ -24,7 +24,8 @@ use crate::status::FailureReason;
 pub struct Request {
     /// What it is for.
     pub endpoint: Endpoint,
-    /// The method: `GET` or a `POST` that only reads, since it may be sent again.
+    /// The method: `GET`, or a `POST` that may be sent again: it only reads, or submits an export job,
+    /// and one job more does no harm.
     pub method: Method,
     /// The address.
     pub url: Url,
@@ -34,12 +35,27 @@ pub struct Request {
     pub body: Option<Bytes>,
 }
 
+/// How blob storage says that an address opens nothing any more.
+const GONE: [StatusCode; 4] =
+    [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND, StatusCode::GONE];
+
+/// Why a download did not come.
+#[derive(Debug)]
+pub enum DownloadError {
+    /// The signature has expired, or the file is no longer there.
+    Gone(SourceError),
+    /// Anything else.
+    Failed(SourceError),
+}
+
 /// A client of one tenant's service.
 pub struct Client {
     origin: Url,
     link: Arc<Link>,
     credentials: Credentials,
     policy: RetryPolicy,
+    /// Bounds of an answer with reports.
+    caps: Caps,
 }
 
 /// The way out, shared by requests to the service and to the token endpoint: one attempt, reported and
@@ -65,9 +81,9 @@ impl Client {
             let message = format!("graph_url {} is plain http: only loopback may be", shown(&tenant.graph_url));
             return Err(SourceError::new(FailureReason::BadRequest, message));
         }
-        let transport = Transport::new(tenant.ca_file.as_deref(), policy.timeouts, caps)?;
+        let transport = Transport::new(tenant.ca_file.as_deref(), policy.timeouts)?;
         let link = Arc::new(Link { transport, observer });
-        Ok(Self { origin: tenant.graph_url.clone(), link, credentials: Credentials::new(tenant), policy })
+        Ok(Self { origin: tenant.graph_url.clone(), link, credentials: Credentials::new(tenant), policy, caps })
     }
 
     /// A poll's whole patience.
@@ -99,6 +115,38 @@ impl Client {
         }
     }
 
+    /// Downloads a file that the service has left on another host. Neither the token nor anything else
+    /// of the service's goes there: the address alone, with the signature in its query, opens the file.
+    ///
+    /// # Errors
+    /// [`DownloadError::Gone`] where another attempt at this address cannot succeed and a new address
+    /// may; else as [`Client::send`]. No message holds the query.
+    pub async fn download(&self, url: &Url, budget: &mut Budget) -> Result<Bytes, DownloadError> {
+        let (mut attempt, mut fresh) = (Attempt::first(), false);
+        loop {
+            let outgoing = Outgoing {
+                method: Method::GET,
+                url: url.clone(),
+                headers: HeaderMap::new(),
+                body: None,
+                caps: Caps::ARCHIVE,
+            };
+            let failure = match self.link.attempt(Endpoint::ExportDownload, outgoing, fresh).await {
+                Ok(answer) if answer.status.is_success() => return Ok(answer.body),
+                Ok(answer) => {
+                    let failure = errors::failure(&answer, &Method::GET, url, Endpoint::ExportDownload);
+                    if GONE.contains(&answer.status) {
+                        return Err(DownloadError::Gone(failure.error));
+                    }
+                    failure
+                }
+                Err(failure) => failure,
+            };
+            fresh = budget.pause(failure, attempt, &*self.link.observer).await.map_err(DownloadError::Failed)?;
+            attempt = attempt.next();
+        }
+    }
+
     /// Waits before a request is sent again although its answer came: the body was cut short.
     pub async fn pause_after_cut(
         &self,
@@ -124,8 +172,9 @@ impl Client {
         if let Some(token) = token {
             headers.insert(header::AUTHORIZATION, token.header());
         }
+        let caps = if request.endpoint == Endpoint::ExportJob { Caps::SMALL } else { self.caps };
         let (method, url) = (request.method.clone(), request.url.clone());
-        let outgoing = Outgoing { method, url, headers, body: request.body.clone() };
+        let outgoing = Outgoing { method, url, headers, body: request.body.clone(), caps };
         self.link.attempt(request.endpoint, outgoing, fresh).await
     }
 }

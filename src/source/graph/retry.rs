@@ -22,6 +22,11 @@ pub struct RetryPolicy {
     pub first_wait: Duration,
     /// The upper bound of every such wait.
     pub longest_wait: Duration,
+    /// How long after its submission an export job is first looked at. The wait grows by half with each
+    /// look.
+    pub first_look: Duration,
+    /// The upper bound of that wait.
+    pub longest_look: Duration,
     /// When one attempt is given up.
     pub timeouts: Timeouts,
 }
@@ -47,6 +52,10 @@ impl Default for RetryPolicy {
             loss_per_poll: Duration::from_secs(180),
             first_wait: Duration::from_secs(1),
             longest_wait: Duration::from_secs(30),
+            // Small exports take seconds, large ones minutes; a look every half minute is far below the
+            // service's 48 requests a minute.
+            first_look: Duration::from_secs(1),
+            longest_look: Duration::from_secs(30),
             timeouts: Timeouts::default(),
         }
     }

@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -15,7 +16,7 @@ use url::Url;
 
 use super::body::{BodyError, BodyReader, Caps};
 use super::errors::one_line;
-use super::retry::{Failure, Retry, Timeouts, answer_date};
+use super::retry::{Failure, Retry, Timeouts, answer_date, retry_after};
 use super::url::{is_loopback, shown};
 use crate::source::SourceError;
 use crate::status::FailureReason;
@@ -29,6 +30,8 @@ pub(super) struct Outgoing {
     pub url: Url,
     pub headers: HeaderMap,
     pub body: Option<Bytes>,
+    /// Bounds of an answer with a status of success; any other is small.
+    pub caps: Caps,
 }
 
 /// What came back, whole and inflated.
@@ -47,6 +50,11 @@ impl Answer {
     pub fn date(&self) -> Option<DateTime<Utc>> {
         answer_date(&self.headers).map(DateTime::from)
     }
+
+    /// `Retry-After`: how long the service asks to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        retry_after(&self.headers)
+    }
 }
 
 /// Clients that trust the same certificates.
@@ -55,7 +63,6 @@ pub(super) struct Transport {
     outside: Pools,
     /// For this machine. A proxy must not see what goes there, least of all a token in plain text.
     loopback: Pools,
-    caps: Caps,
 }
 
 struct Pools {
@@ -69,9 +76,9 @@ const IDLE_CONNECTIONS: usize = 2;
 
 impl Transport {
     /// Trusts the system's certificates and those of `ca_file`.
-    pub fn new(ca_file: Option<&Path>, timeouts: Timeouts, caps: Caps) -> Result<Self, SourceError> {
+    pub fn new(ca_file: Option<&Path>, timeouts: Timeouts) -> Result<Self, SourceError> {
         let tls = tls_config(ca_file)?;
-        Ok(Self { outside: Pools::new(&tls, timeouts, true)?, loopback: Pools::new(&tls, timeouts, false)?, caps })
+        Ok(Self { outside: Pools::new(&tls, timeouts, true)?, loopback: Pools::new(&tls, timeouts, false)? })
     }
 
     /// Sends a request and reads the whole answer, whatever its status.
@@ -86,7 +93,7 @@ impl Transport {
         }
         let failed = |error: reqwest::Error| request_failure(&error, outgoing);
         let mut response = request.send().await.map_err(failed)?;
-        let caps = if response.status().is_success() { self.caps } else { Caps::SMALL };
+        let caps = if response.status().is_success() { outgoing.caps } else { Caps::SMALL };
         let unusable = |error: BodyError| body_failure(&error, outgoing);
         let mut body = BodyReader::new(response.headers(), caps).map_err(unusable)?;
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
@@ -151,9 +158,10 @@ fn add_certificates(roots: &mut rustls::RootCertStore, path: &Path) -> Result<()
 fn request_failure(error: &reqwest::Error, outgoing: &Outgoing) -> Failure {
     let text = chain(error);
     let retry = Retry::After { asked: None, fresh: true };
+    let slow =
+        format!("; the service or the way to it is slow{}", remedy(": ", outgoing.caps, " asks for less at a time"));
     let (reason, retry, remedy) = if error.is_timeout() {
-        let remedy = "; the service or the way to it is slow: a smaller source.page_size asks for less at a time";
-        (FailureReason::Timeout, retry, remedy)
+        (FailureReason::Timeout, retry, slow.as_str())
     } else if cause::<rustls::Error>(error).is_some() {
         // A certificate does not get better within a minute.
         let remedy = "; if the service or a proxy has its certificate from a private authority, name that in ca_file";
@@ -178,13 +186,20 @@ fn request_failure(error: &reqwest::Error, outgoing: &Outgoing) -> Failure {
 fn body_failure(error: &BodyError, outgoing: &Outgoing) -> Failure {
     let (reason, retry, remedy) = match error {
         BodyError::TooLarge(_) => {
-            (FailureReason::TooLarge, Retry::Never, "; a smaller source.page_size makes smaller answers")
+            (FailureReason::TooLarge, Retry::Never, remedy("; ", outgoing.caps, " makes smaller answers"))
         }
-        BodyError::DamagedGzip => (FailureReason::InvalidResponse, Retry::After { asked: None, fresh: true }, ""),
-        BodyError::UnknownEncoding(_) => (FailureReason::InvalidResponse, Retry::Never, ""),
+        BodyError::DamagedGzip => {
+            (FailureReason::InvalidResponse, Retry::After { asked: None, fresh: true }, String::new())
+        }
+        BodyError::UnknownEncoding(_) => (FailureReason::InvalidResponse, Retry::Never, String::new()),
     };
     let message = format!("{} {}: {error}{remedy}", outgoing.method, shown(&outgoing.url));
     Failure { error: SourceError::new(reason, message), retry }
+}
+
+/// What makes for a smaller answer, between two pieces of a sentence; nothing where nothing does.
+fn remedy(before: &str, caps: Caps, after: &str) -> String {
+    if caps.remedy.is_empty() { String::new() } else { format!("{before}{}{after}", caps.remedy) }
 }
 
 /// Every cause in one line, outermost first, without repetitions and without the address, whose query
