@@ -4,6 +4,7 @@ mod demo;
 mod exporter;
 mod healthcheck;
 mod once;
+mod progress;
 mod serve;
 mod signals;
 mod simulate;
@@ -14,6 +15,7 @@ use crate::cli::{Cli, Command};
 use crate::config::{self, Config};
 use crate::ledger::OpenError;
 use crate::logging;
+use progress::Display;
 
 /// Why a command failed: one line, without secrets, and an exit code.
 #[derive(Debug, thiserror::Error)]
@@ -52,20 +54,25 @@ impl Failure {
 /// # Errors
 /// The command's failure; it has not been logged.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
-    logging::init(cli.log_level(), cli.log_format());
+    let display = Display::new();
+    logging::init(cli.log_level(), cli.log_format(), {
+        let display = display.clone();
+        move |line| display.log(line)
+    });
     if let Command::Healthcheck(flags) = cli.command() {
         return healthcheck::run(flags, &cli.listen_addresses());
     }
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::other)?;
     let result = match cli.command() {
-        Command::Serve => runtime.block_on(serve::run(cli)),
-        Command::Demo(flags) => runtime.block_on(demo::run(cli, flags)),
-        Command::Once => runtime.block_on(once::run(cli)),
+        Command::Serve => runtime.block_on(serve::run(cli, &display)),
+        Command::Demo(flags) => runtime.block_on(demo::run(cli, flags, &display)),
+        Command::Once => runtime.block_on(once::run(cli, &display)),
         Command::Simulate(flags) => runtime.block_on(simulate::run(flags)),
         Command::Healthcheck(_) => Ok(()),
     };
     // What still blocks a thread, such as a name look-up, must not keep the process.
     runtime.shutdown_background();
+    display.close();
     result
 }
 

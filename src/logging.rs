@@ -1,4 +1,4 @@
-//! Logging to standard error: one event is one line, in Prometheus' logfmt or in JSON, with the same
+//! The log, which goes to standard error: one event is one line, in Prometheus' logfmt or in JSON, with the same
 //! keys: `time`, `level`, `msg`, `target` for events of libraries, then the event's own fields and
 //! those of the spans around it.
 //!
@@ -6,7 +6,6 @@
 //! levels at which they show none (see `filter`).
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use chrono::SecondsFormat;
 use serde_json::{Map, Value};
@@ -28,14 +27,10 @@ const OURS: &str = "remote_assistance_exporter";
 /// `trace` some of them show headers and bodies, with tokens.
 const TALKATIVE: &[&str] = &["h2", "hyper", "hyper_util"];
 
-/// Sends the process's events to standard error. A second call changes nothing.
-pub fn init(level: LogLevel, format: LogFormat) {
-    let to_stderr = |line: &str| {
-        // There is nobody to tell when standard error is gone.
-        let _ = std::io::stderr().lock().write_all(line.as_bytes());
-    };
+/// Gives the process's events to `sink`, each as a line. A second call changes nothing.
+pub fn init(level: LogLevel, format: LogFormat, sink: impl Fn(&str) + Send + Sync + 'static) {
     // Fails only where a subscriber is set already, which then goes on.
-    let _ = tracing::subscriber::set_global_default(subscriber(level, format, to_stderr));
+    let _ = tracing::subscriber::set_global_default(subscriber(level, format, sink));
 }
 
 /// Gives each event as a line, with its line feed, to `sink`.

@@ -33,7 +33,7 @@ use crate::config;
 use crate::ledger::TenantSnapshot;
 use crate::ledger::writer::Writer;
 use crate::metrics::TenantMetrics;
-use crate::source::{Source, SourceError};
+use crate::source::{Progress, Source, SourceError};
 use crate::status::{PollError, Status, TenantStatus};
 
 /// How often the loop says that it is alive.
@@ -86,6 +86,11 @@ impl TenantPoll {
         });
         let (name, interval) = (tenant.name.clone(), tenant.poll_interval);
         Ok(Self { name, interval, source, metrics, status, told: Told::default() })
+    }
+
+    /// The same, whose readings tell how far they are.
+    pub fn told_to(self, progress: Arc<dyn Progress>) -> Self {
+        Self { source: self.source.told_to(progress), ..self }
     }
 
     /// The tenant's configured name.

@@ -22,7 +22,7 @@ use crate::status::FailureReason;
 
 pub use graph::{RetryPolicy, Timeouts};
 use reading::Paged;
-pub use reading::Reading;
+pub use reading::{Far, Progress, Reading};
 
 /// What a page of an answer held.
 #[derive(Debug, Default)]
@@ -82,12 +82,15 @@ pub trait Observer: Send + Sync + 'static {
     fn throttled(&self);
     /// A token was issued that expires then.
     fn token_expires(&self, at: chrono::DateTime<chrono::Utc>);
+    /// An answer named the time: the service's clock.
+    fn date(&self, _service: chrono::DateTime<chrono::Utc>) {}
 }
 
 /// One tenant's source: its HTTP client, its credential, and how its reports are paged and decoded.
 pub struct Source {
     client: Arc<graph::Client>,
     kind: Kind,
+    progress: Option<Arc<dyn Progress>>,
 }
 
 enum Kind {
@@ -119,14 +122,20 @@ impl Source {
                 Kind::Collection(collection::Collection::new(&tenant.graph_url, path, *page_size))
             }
         };
-        Ok(Self { client, kind })
+        Ok(Self { client, kind, progress: None })
+    }
+
+    /// The same, whose readings tell how far they are.
+    pub fn told_to(self, progress: Arc<dyn Progress>) -> Self {
+        Self { progress: Some(progress), ..self }
     }
 
     /// Starts a reading of everything that the source offers now. Each reading has its own retry budget.
     pub fn read(&self) -> Reading {
-        match &self.kind {
+        let reading = match &self.kind {
             Kind::SessionsReport(report) => Reading::new(Paged::new(self.client.clone(), report.read())),
             Kind::Collection(collection) => Reading::new(Paged::new(self.client.clone(), collection.read())),
-        }
+        };
+        reading.told_to(self.progress.clone())
     }
 }

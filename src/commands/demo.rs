@@ -6,6 +6,7 @@ use std::path::Path;
 use chrono::TimeDelta;
 use tracing::info;
 
+use super::progress::Display;
 use super::{Failure, serve, signals};
 use crate::cli::{Cli, Demo};
 use crate::clock;
@@ -20,7 +21,7 @@ const LIVE_PER_SECOND: f64 = 0.35;
 const CA_FILE: &str = "simulator-ca.pem";
 
 /// Runs the command.
-pub(super) async fn run(cli: &Cli, flags: &Demo) -> Result<(), Failure> {
+pub(super) async fn run(cli: &Cli, flags: &Demo, display: &Display) -> Result<(), Failure> {
     let listeners = serve::bind(cli)?;
     let stop = signals::stop()?;
     let storage = cli.storage_path();
@@ -33,7 +34,7 @@ pub(super) async fn run(cli: &Cli, flags: &Demo) -> Result<(), Failure> {
     for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
         info!("Open http://{address}/ in a browser; Ctrl-C ends the demo");
     }
-    serve::serve(cli, &config, &storage, listeners, stop).await?;
+    serve::serve(cli, &config, &storage, display, listeners, stop).await?;
     simulator.stop().await;
     Ok(())
 }

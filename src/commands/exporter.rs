@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tracing::error;
 
 use super::Failure;
+use super::progress::Display;
 use crate::clock;
 use crate::config::Config;
 use crate::exposition::{Exposition, HttpMetrics};
@@ -16,6 +17,7 @@ use crate::ledger::writer::{self, Writer};
 use crate::ledger::{Ledger, Settings};
 use crate::metrics::{Build, BusinessCollector, Own, register_process};
 use crate::poll::TenantPoll;
+use crate::source::SourceError;
 use crate::status::Status;
 
 /// The ledger's name where health names it.
@@ -60,7 +62,7 @@ impl writer::Observer for LedgerObserver {
 
 impl Exporter {
     /// Opens the ledger and prepares every tenant. Sends nothing yet.
-    pub(super) fn open(config: &Config, storage: &Path) -> Result<Self, Failure> {
+    pub(super) fn open(config: &Config, storage: &Path, display: &Display) -> Result<Self, Failure> {
         let now = clock::now();
         let ledger = Ledger::open(storage, Settings::new(config), now)?;
         let restored = ledger.snapshot();
@@ -80,10 +82,11 @@ impl Exporter {
             .map(|tenant| {
                 let metrics = own.tenant(&tenant.name, tenant.poll_interval);
                 let restored = restored.tenants.iter().find(|restored| restored.name == tenant.name);
-                TenantPoll::new(tenant, restored, metrics, status.clone()).map(Arc::new)
+                let poll = TenantPoll::new(tenant, restored, metrics, status.clone())?;
+                Ok(Arc::new(poll.told_to(display.tenant(&tenant.name))))
             })
             .collect::<Result<_, _>>()
-            .map_err(|error| Failure::Usage(error.to_string()))?;
+            .map_err(|error: SourceError| Failure::Usage(error.to_string()))?;
         Ok(Self { exposition: Exposition::new(registry), http, status, tenants, writer, ledger: Closing(task) })
     }
 }

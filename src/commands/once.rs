@@ -7,16 +7,17 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::exporter::Exporter;
+use super::progress::Display;
 use super::{Failure, configuration, signals};
 use crate::cli::Cli;
 use crate::exposition::Wanted;
 use crate::poll::{Lane, Lanes};
 
 /// Runs the command.
-pub(super) async fn run(cli: &Cli) -> Result<(), Failure> {
+pub(super) async fn run(cli: &Cli, display: &Display) -> Result<(), Failure> {
     let config = configuration(cli)?;
     let stop = signals::stop()?;
-    let exporter = Exporter::open(&config, &cli.storage_path())?;
+    let exporter = Exporter::open(&config, &cli.storage_path(), display)?;
     let count = exporter.tenants.len();
     let mut polls = JoinSet::new();
     let lanes = Arc::new(Lanes::default());

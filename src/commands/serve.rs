@@ -7,17 +7,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::exporter::{BUILD, Exporter};
+use super::progress::Display;
 use super::{Failure, configuration, signals};
 use crate::cli::Cli;
 use crate::config::Config;
 use crate::{clock, poll, web};
 
 /// Runs the command.
-pub(super) async fn run(cli: &Cli) -> Result<(), Failure> {
+pub(super) async fn run(cli: &Cli, display: &Display) -> Result<(), Failure> {
     let config = configuration(cli)?;
     let listeners = bind(cli)?;
     let stop = signals::stop()?;
-    serve(cli, &config, &cli.storage_path(), listeners, stop).await
+    serve(cli, &config, &cli.storage_path(), display, listeners, stop).await
 }
 
 /// Binds the addresses first: a port that is taken must not cost a look at the ledger.
@@ -31,11 +32,12 @@ pub(super) async fn serve(
     cli: &Cli,
     config: &Config,
     storage: &Path,
+    display: &Display,
     listeners: Vec<TcpListener>,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     info!(version = BUILD.version, revision = BUILD.revision, "Starting remote-assistance-exporter");
-    let exporter = Exporter::open(config, storage)?;
+    let exporter = Exporter::open(config, storage, display)?;
     for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
         info!(%address, telemetry_path = cli.telemetry_path(), "Listening");
     }

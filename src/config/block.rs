@@ -1,14 +1,16 @@
 //! The blocks `credential` and `source`: each has a `kind`, and each kind its own keys.
 
-use std::path::Path;
-use std::sync::Arc;
+mod credential;
+mod source;
 
 use serde_saphyr::Spanned;
 
-use super::raw::{self, Columns, Key};
-use super::rules::{self, Checked};
-use super::{Credential, DEFAULT_PAGE_SIZE, Error, SESSIONS_REPORT_PATH, Secret, Source, files};
-use crate::session::Property;
+use super::Error;
+use super::raw::Key;
+use super::rules::Checked;
+
+pub(super) use credential::credential;
+pub(super) use source::source;
 
 /// A block, or one key of it, with its place: what an error has to name.
 pub(super) struct Place {
@@ -21,102 +23,6 @@ struct Kind {
     name: &'static str,
     keys: &'static [&'static str],
     supported: bool,
-}
-
-const CREDENTIALS: &[Kind] = &[
-    Kind { name: "client_secret", keys: &["client_id", "client_secret", "client_secret_file"], supported: true },
-    Kind { name: "bearer_token_file", keys: &["token_file"], supported: true },
-    Kind { name: "none", keys: &[], supported: true },
-    Kind {
-        name: "client_certificate",
-        keys: &["client_id", "certificate_file", "certificate_password_file"],
-        supported: false,
-    },
-    Kind { name: "workload_identity", keys: &["client_id", "token_file"], supported: false },
-    Kind { name: "managed_identity", keys: &["client_id"], supported: false },
-    Kind { name: "azure_cli", keys: &[], supported: false },
-];
-
-const SOURCES: &[Kind] = &[
-    Kind { name: "sessions_report", keys: &["page_size", "columns", "path"], supported: true },
-    Kind { name: "collection", keys: &["path", "page_size"], supported: true },
-    Kind { name: "export_job", keys: &["columns", "select", "job_timeout"], supported: false },
-    Kind { name: "files", keys: &["directory"], supported: false },
-];
-
-/// The rules of `credential`.
-pub(super) fn credential(raw: &raw::Credential, place: &Place, base: &Path) -> Result<Credential, Error> {
-    let given = [
-        ("client_id", line(&raw.client_id)),
-        ("client_secret", line(&raw.client_secret)),
-        ("client_secret_file", line(&raw.client_secret_file)),
-        ("certificate_file", line(&raw.certificate_file)),
-        ("certificate_password_file", line(&raw.certificate_password_file)),
-        ("token_file", line(&raw.token_file)),
-    ];
-    match kind(CREDENTIALS, &raw.kind, &given, place)? {
-        "client_secret" => Ok(Credential::ClientSecret {
-            client_id: place.required("client_id", &raw.client_id, |id| rules::client_id(id))?,
-            secret: client_secret(raw, place, base)?,
-        }),
-        "bearer_token_file" => Ok(Credential::BearerTokenFile {
-            token_file: place.required("token_file", &raw.token_file, |name| files::secret(name, base))?,
-        }),
-        _ => Ok(Credential::None),
-    }
-}
-
-fn client_secret(raw: &raw::Credential, place: &Place, base: &Path) -> Result<Secret, Error> {
-    match (&raw.client_secret, &raw.client_secret_file) {
-        (Some(_), Some(file)) => {
-            Err(place.child("client_secret_file", file).error("client_secret is given as well; remove one of the two"))
-        }
-        (None, None) => Err(place.missing("client_secret_file", "name the file that holds the secret")),
-        (Some(secret), None) if secret.value.trim().is_empty() => {
-            Err(place.child("client_secret", secret).error("empty; give the secret's value"))
-        }
-        (Some(secret), None) => Ok(Secret::Inline(Arc::from(secret.value.as_str()))),
-        (None, Some(file)) => {
-            place.child("client_secret_file", file).check(files::secret(&file.value, base)).map(Secret::File)
-        }
-    }
-}
-
-/// The rules of `source`.
-pub(super) fn source(raw: &raw::Source, place: &Place) -> Result<Source, Error> {
-    let given = [
-        ("page_size", line(&raw.page_size)),
-        ("columns", line(&raw.columns)),
-        ("path", line(&raw.path)),
-        ("select", line(&raw.select)),
-        ("job_timeout", line(&raw.job_timeout)),
-        ("directory", line(&raw.directory)),
-    ];
-    let kind = kind(SOURCES, &raw.kind, &given, place)?;
-    let page_size = place.optional("page_size", &raw.page_size, |rows| rules::page_size(*rows))?;
-    if kind == "collection" {
-        let path = place.required("path", &raw.path, |path| rules::path(path))?;
-        return Ok(Source::Collection { path, page_size });
-    }
-    let columns = raw.columns.as_ref().map_or(Ok(Vec::new()), |block| columns(block, place))?;
-    Ok(Source::SessionsReport {
-        page_size: page_size.unwrap_or(DEFAULT_PAGE_SIZE),
-        path: place
-            .optional("path", &raw.path, |path| rules::path(path))?
-            .unwrap_or_else(|| SESSIONS_REPORT_PATH.to_owned()),
-        columns,
-    })
-}
-
-fn columns(block: &Spanned<Columns>, source: &Place) -> Result<Vec<(Property, String)>, Error> {
-    let place = source.child("columns", block);
-    let mapping = |(name, column): (&String, &Spanned<String>)| {
-        let place = Place { key: place.key.clone(), line: column.referenced.line() };
-        let property = place.check(rules::property(name))?;
-        let column = place.child(property.name(), column).check(rules::column(&column.value))?;
-        Ok((property, column))
-    };
-    block.value.iter().map(mapping).collect()
 }
 
 /// The block's kind: known, supported, and with keys of its own only.

@@ -39,7 +39,7 @@ pub(super) struct Tenant {
     pub first_run: Key<String>,
 }
 
-/// `credential`: the keys of every kind. Which of them go together is a rule of `kinds`.
+/// `credential`: the keys of every kind. Which of them go together is a rule of `block`.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Credential {

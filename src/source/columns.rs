@@ -2,9 +2,13 @@
 //! mapping has defaults (the resource's property names and the documented names of the export) and
 //! every entry can be overridden by `source.columns`.
 
+mod survey;
+
 use std::fmt;
 
 use crate::session::{Cell, Property, Row, SessionType};
+
+pub use survey::{Found, Survey};
 
 /// The mapping as configured.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +30,7 @@ pub struct Mapping {
 #[derive(Debug, PartialEq, Eq)]
 pub struct MissingColumns {
     missing: Vec<String>,
-    present: Vec<String>,
+    schema: Vec<String>,
 }
 
 /// A column that may hold a property.
@@ -88,10 +92,7 @@ impl Columns {
         if missing.is_empty() {
             return Ok(mapping);
         }
-        // The names are the service's: whatever they hold, the error stays one line of bounded length.
-        let shown = |name: &&str| name.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();
-        let present = schema.iter().take(MAX_LISTED).map(shown).collect();
-        Err(MissingColumns { missing, present })
+        Err(MissingColumns { missing, schema: schema.iter().map(|name| (*name).to_owned()).collect() })
     }
 }
 
@@ -154,9 +155,22 @@ fn same_name(column: &str, wanted: &str) -> bool {
     column.trim_start_matches('_').eq_ignore_ascii_case(wanted.trim_start_matches('_'))
 }
 
+/// The names are the service's: whatever they hold, a line with them stays one of bounded length.
+fn shown(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect()
+}
+
+impl MissingColumns {
+    /// The names of the columns that there are.
+    pub fn into_schema(self) -> Vec<String> {
+        self.schema
+    }
+}
+
 impl fmt::Display for MissingColumns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let present = if self.present.is_empty() { "none".to_owned() } else { self.present.join(", ") };
+        let present: Vec<_> = self.schema.iter().take(MAX_LISTED).map(|name| shown(name)).collect();
+        let present = if present.is_empty() { "none".to_owned() } else { present.join(", ") };
         let missing = self.missing.join(", ");
         write!(f, "the report has no column for {missing}; it has {present}: name the right ones under source.columns")
     }

@@ -27,6 +27,8 @@ pub struct ReportPage {
     pub session_id: Option<String>,
     /// Configured columns that the schema does not have.
     pub unmatched: Vec<String>,
+    /// The names of its columns.
+    pub schema: Vec<String>,
 }
 
 /// Why a body is not a page of the report.
@@ -54,6 +56,7 @@ pub fn decode(body: &[u8], columns: &Columns) -> Result<ReportPage, DecodeError>
     let names: Vec<&str> = wire.schema.iter().map(|column| column.name.as_ref()).collect();
     let mapping = columns.resolve(&names)?;
     decoded.unmatched = mapping.unmatched.clone();
+    decoded.schema = names.iter().map(|name| (*name).to_owned()).collect();
     let rows = RowsSeed { mapping: &mapping, page: &mut decoded.page };
     rows.deserialize(&mut serde_json::Deserializer::from_str(values))?;
     Ok(decoded)

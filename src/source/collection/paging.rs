@@ -81,6 +81,6 @@ impl Paging for Pages {
 impl Decoder for PageDecoder {
     fn decode(&self, body: &[u8]) -> Result<Decoded, Unreadable> {
         let decoded = super::decode(body).map_err(|error| Unreadable::from_json(&error, "an OData collection"))?;
-        Ok(Decoded { page: decoded.page, total: decoded.count, next_link: decoded.next_link, session_id: None })
+        Ok(Decoded { page: decoded.page, total: decoded.count, next_link: decoded.next_link, ..Decoded::default() })
     }
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::Pages;
+use crate::source::columns::{Columns, MissingColumns, Survey};
 use crate::source::graph::{Attempt, Budget, Client, Request, answer_is_html, shown};
 use crate::source::{Page, SourceError};
 use crate::status::FailureReason;
@@ -32,6 +33,10 @@ pub(in crate::source) trait Paging: Send {
     fn request(&self) -> Request;
     /// What decodes the answer; it may run on another thread.
     fn decoder(&self) -> Arc<dyn Decoder>;
+    /// The mapping of columns, where the answers have columns.
+    fn columns(&self) -> Option<&Columns> {
+        None
+    }
     /// Moves to the page after `read`; `Ok(false)` where there is none. `total` is how many rows the
     /// service last said there are. Fails where the service names a next page that is not believed.
     fn advance(&mut self, read: &Decoded, total: Option<u64>) -> Result<bool, SourceError>;
@@ -53,6 +58,8 @@ pub(in crate::source) struct Decoded {
     pub next_link: Option<String>,
     /// The service's name for the snapshot that is being read.
     pub session_id: Option<String>,
+    /// The names of its columns, where it has columns.
+    pub schema: Vec<String>,
 }
 
 /// A body that is not what it should be, in words that quote nothing of it.
@@ -61,6 +68,8 @@ pub(in crate::source) enum Unreadable {
     Cut(String),
     /// Another attempt would bring the same.
     Wrong(String),
+    /// Columns are missing.
+    Columns(MissingColumns),
 }
 
 /// A reading by one client.
@@ -74,6 +83,8 @@ pub(in crate::source) struct Paged {
     empty_pages: u32,
     total: Option<u64>,
     date: Option<DateTime<Utc>>,
+    /// The columns of the last answer that had any.
+    schema: Vec<String>,
 }
 
 enum State {
@@ -89,7 +100,18 @@ impl Paged {
     pub fn new(client: Arc<Client>, paging: Box<dyn Paging>) -> Self {
         let budget = client.budget();
         let state = State::Going;
-        Self { client, budget, paging, state, rows: 0, pages: 0, empty_pages: 0, total: None, date: None }
+        Self {
+            client,
+            budget,
+            paging,
+            state,
+            rows: 0,
+            pages: 0,
+            empty_pages: 0,
+            total: None,
+            date: None,
+            schema: Vec::new(),
+        }
     }
 
     async fn fetch(&mut self) -> Result<(Decoded, Option<DateTime<Utc>>), SourceError> {
@@ -103,6 +125,11 @@ impl Paged {
                 Ok(decoded) => return Ok((decoded, date)),
                 Err(Unreadable::Cut(why)) => (why, true),
                 Err(Unreadable::Wrong(why)) => (why, false),
+                Err(Unreadable::Columns(missing)) => {
+                    let why = missing.to_string();
+                    self.schema = missing.into_schema();
+                    (why, false)
+                }
             };
             let message = format!("{} {}: {why}", request.method, shown(&request.url));
             let error = SourceError::new(FailureReason::InvalidResponse, message);
@@ -144,6 +171,9 @@ impl Pages for Paged {
         // Nothing waits from here on, so a page is taken whole or not at all.
         self.date = self.date.max(date);
         self.total = decoded.total.or(self.total);
+        if !decoded.schema.is_empty() {
+            self.schema.clone_from(&decoded.schema);
+        }
         self.rows += decoded.page.rows() as u64;
         self.pages += 1;
         self.empty_pages = if decoded.page.rows() == 0 { self.empty_pages + 1 } else { 0 };
@@ -165,6 +195,15 @@ impl Pages for Paged {
             State::Finished => self.total.map_or(0, |total| total.saturating_sub(self.rows)),
             State::Going | State::Stuck(_) => 0,
         }
+    }
+
+    fn rows_total(&self) -> Option<u64> {
+        self.total
+    }
+
+    fn survey(&self) -> Option<Survey> {
+        let columns = self.paging.columns().filter(|_| !self.schema.is_empty())?;
+        Some(columns.survey(&self.schema))
     }
 
     fn is_finished(&self) -> bool {

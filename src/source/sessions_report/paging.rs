@@ -7,7 +7,7 @@ use http::{HeaderMap, Method};
 use serde_json::json;
 use url::Url;
 
-use super::DecodeError;
+use super::{DecodeError, ReportPage};
 use crate::source::columns::Columns;
 use crate::source::graph::{Request, below};
 use crate::source::reading::{Decoded, Decoder, Paging, Unreadable};
@@ -77,6 +77,10 @@ impl Paging for Pages {
         self.report.clone()
     }
 
+    fn columns(&self) -> Option<&Columns> {
+        Some(&self.report.columns)
+    }
+
     fn advance(&mut self, read: &Decoded, total: Option<u64>) -> Result<bool, SourceError> {
         // As many as came, not as many as were asked for: the service may cap `top`.
         self.skip += read.page.rows() as u64;
@@ -116,12 +120,13 @@ impl Pages {
 
 impl Decoder for Report {
     fn decode(&self, body: &[u8]) -> Result<Decoded, Unreadable> {
-        let decoded = super::decode(body, &self.columns).map_err(|error| match error {
+        let mut decoded = super::decode(body, &self.columns).map_err(|error| match error {
             DecodeError::Json(error) => Unreadable::from_json(&error, "a sessions report"),
-            DecodeError::Columns(error) => Unreadable::Wrong(error.to_string()),
+            DecodeError::Columns(missing) => Unreadable::Columns(missing),
         })?;
-        self.tell(decoded.unmatched);
-        Ok(Decoded { page: decoded.page, total: decoded.total, next_link: None, session_id: decoded.session_id })
+        self.tell(std::mem::take(&mut decoded.unmatched));
+        let ReportPage { page, total, session_id, schema, .. } = decoded;
+        Ok(Decoded { page, total, session_id, schema, next_link: None })
     }
 }
 

@@ -1,0 +1,52 @@
+//! The block `source`.
+
+use serde_saphyr::Spanned;
+
+use super::{Kind, Place, kind, line};
+use crate::config::raw::{self, Columns};
+use crate::config::{DEFAULT_PAGE_SIZE, Error, SESSIONS_REPORT_PATH, Source, rules};
+use crate::session::Property;
+
+const SOURCES: &[Kind] = &[
+    Kind { name: "sessions_report", keys: &["page_size", "columns", "path"], supported: true },
+    Kind { name: "collection", keys: &["path", "page_size"], supported: true },
+    Kind { name: "export_job", keys: &["columns", "select", "job_timeout"], supported: false },
+    Kind { name: "files", keys: &["directory"], supported: false },
+];
+
+/// The rules of `source`.
+pub(in crate::config) fn source(raw: &raw::Source, place: &Place) -> Result<Source, Error> {
+    let given = [
+        ("page_size", line(&raw.page_size)),
+        ("columns", line(&raw.columns)),
+        ("path", line(&raw.path)),
+        ("select", line(&raw.select)),
+        ("job_timeout", line(&raw.job_timeout)),
+        ("directory", line(&raw.directory)),
+    ];
+    let kind = kind(SOURCES, &raw.kind, &given, place)?;
+    let page_size = place.optional("page_size", &raw.page_size, |rows| rules::page_size(*rows))?;
+    if kind == "collection" {
+        let path = place.required("path", &raw.path, |path| rules::path(path))?;
+        return Ok(Source::Collection { path, page_size });
+    }
+    let columns = raw.columns.as_ref().map_or(Ok(Vec::new()), |block| columns(block, place))?;
+    Ok(Source::SessionsReport {
+        page_size: page_size.unwrap_or(DEFAULT_PAGE_SIZE),
+        path: place
+            .optional("path", &raw.path, |path| rules::path(path))?
+            .unwrap_or_else(|| SESSIONS_REPORT_PATH.to_owned()),
+        columns,
+    })
+}
+
+fn columns(block: &Spanned<Columns>, source: &Place) -> Result<Vec<(Property, String)>, Error> {
+    let place = source.child("columns", block);
+    let mapping = |(name, column): (&String, &Spanned<String>)| {
+        let place = Place { key: place.key.clone(), line: column.referenced.line() };
+        let property = place.check(rules::property(name))?;
+        let column = place.child(property.name(), column).check(rules::column(&column.value))?;
+        Ok((property, column))
+    };
+    block.value.iter().map(mapping).collect()
+}
