@@ -76,12 +76,7 @@ impl Shape {
 /// The selected columns, or all; `Err` with the name of one that does not exist. Sorted by name, whatever
 /// order they were selected in; `part` tells the parts of an answer apart whose order differs under
 /// `shuffled-columns`.
-pub(super) fn columns(
-    select: &[String],
-    extended: bool,
-    scenario: Scenario,
-    part: &str,
-) -> Result<Vec<Shape>, String> {
+pub(super) fn columns(select: &[String], extended: bool, scenario: Scenario, part: &str) -> Result<Vec<Shape>, String> {
     let extended = PROPERTIES.iter().filter(|(name, _)| extended && EXTENDED.contains(name)).map(|property| {
         let kind = if property.0.ends_with("DateTime") { "DateTime" } else { "String" };
         (property.0, kind, property.1)

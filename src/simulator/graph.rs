@@ -19,7 +19,8 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const UNKNOWN_MEMBERS: &str = "include-unknown-enum-members";
 
-const ODATA: &str = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8";
+const ODATA: &str =
+    "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Resource<'a> {
@@ -39,11 +40,8 @@ impl<'a> Resource<'a> {
             collection::PATH => Some(Self::Collection),
             path if path.contains(export::PATH) => {
                 let (version, rest) = path.strip_prefix('/')?.split_once(export::PATH)?;
-                let resource = if rest.is_empty() {
-                    Self::ExportJobs(version)
-                } else {
-                    Self::ExportJob(version, key(rest)?)
-                };
+                let resource =
+                    if rest.is_empty() { Self::ExportJobs(version) } else { Self::ExportJob(version, key(rest)?) };
                 matches!(version, "v1.0" | "beta").then_some(resource)
             }
             path => {
@@ -198,11 +196,7 @@ fn collection_page(shared: &Shared, tenant: &TenantState, call: &Call, scenario:
         page_size: shared.options.page_size,
         unknown_members,
     };
-    let answer = Answer::new(
-        StatusCode::OK,
-        ODATA,
-        collection::page(&snapshot, request, &layout, scenario),
-    );
+    let answer = Answer::new(StatusCode::OK, ODATA, collection::page(&snapshot, request, &layout, scenario));
     if unknown_members { answer.with(PREFERENCE_APPLIED, UNKNOWN_MEMBERS) } else { answer }
 }
 

@@ -34,18 +34,17 @@ use http::{HeaderMap, Method};
 use tokio::time::Instant;
 use url::Url;
 
-use super::columns::Columns;
+use super::columns::{Columns, Survey};
 use super::graph::{Attempt, Budget, Client, DownloadError, Request, RetryPolicy, below, download, shown};
 use super::reading::{Pages, Unreadable};
-use super::{Endpoint, Page, SourceError};
+use super::{Endpoint, Page, Progress, SourceError};
+use crate::config::MAX_EXPORT_JOBS;
 use crate::status::FailureReason;
 use file::File;
 use wire::{Job, Status};
 
 /// Where jobs are submitted.
 const PATH: &str = "/v1.0/deviceManagement/reports/exportJobs";
-/// How many jobs one reading submits: the first, and one for each that came to nothing.
-const MAX_JOBS: u32 = 3;
 /// After so long an administrator who watches the log wants to know what is waited for.
 const TOLD_AFTER: Duration = Duration::from_secs(30);
 
@@ -70,6 +69,9 @@ pub struct Exporting {
     given_up: Option<SourceError>,
     state: State,
     date: Option<DateTime<Utc>>,
+    /// The columns of the last file.
+    schema: Vec<String>,
+    progress: Option<Arc<dyn Progress>>,
 }
 
 enum State {
@@ -119,9 +121,18 @@ impl Export {
     }
 
     /// Starts a reading, which submits a job of its own.
-    pub fn read(self: &Arc<Self>, client: Arc<Client>) -> Exporting {
-        let (export, budget) = (self.clone(), client.budget());
-        Exporting { export, client, budget, submitted: 0, given_up: None, state: State::Submitting, date: None }
+    pub fn read(self: &Arc<Self>, client: Arc<Client>, progress: Option<Arc<dyn Progress>>) -> Exporting {
+        Exporting {
+            export: self.clone(),
+            budget: client.budget(),
+            client,
+            submitted: 0,
+            given_up: None,
+            state: State::Submitting,
+            date: None,
+            schema: Vec::new(),
+            progress,
+        }
     }
 
     /// How long to wait before the look after so many.
@@ -184,18 +195,29 @@ impl Pages for Exporting {
         0
     }
 
+    fn survey(&self) -> Option<Survey> {
+        (!self.schema.is_empty()).then(|| self.export.columns.survey(&self.schema))
+    }
+
     fn is_finished(&self) -> bool {
         matches!(self.state, State::Finished)
     }
 }
 
 impl Exporting {
+    fn tell(&self, what: &'static str) {
+        if let Some(progress) = &self.progress {
+            progress.waiting(what);
+        }
+    }
+
     async fn submit(&mut self) -> Result<(), SourceError> {
-        if self.submitted >= MAX_JOBS
+        if self.submitted >= MAX_EXPORT_JOBS
             && let Some(error) = &self.given_up
         {
             return Err(error.clone());
         }
+        self.tell("submitting an export job");
         let request = self.export.submission();
         let (job, _) = self.ask(&request).await?;
         self.submitted += 1;
@@ -208,6 +230,7 @@ impl Exporting {
 
     async fn look(&mut self) -> Result<(), SourceError> {
         let State::Waiting(waiting) = &self.state else { return Ok(()) };
+        self.tell("an export job is underway");
         let deadline = waiting.since + self.export.job_timeout;
         tokio::time::sleep_until(waiting.next_look.min(deadline)).await;
         let request = self.export.look(&waiting.id);
@@ -242,7 +265,8 @@ impl Exporting {
             return self.give_up(why);
         }
         waiting.looked += 1;
-        let wait = retry_after.map_or_else(|| self.export.pace(waiting.looked), |asked| asked.max(self.export.first_look));
+        let wait =
+            retry_after.map_or_else(|| self.export.pace(waiting.looked), |asked| asked.max(self.export.first_look));
         waiting.next_look = now + wait.min(self.export.job_timeout);
         if waited >= TOLD_AFTER && !waiting.told {
             waiting.told = true;
@@ -253,6 +277,7 @@ impl Exporting {
 
     async fn download(&mut self) -> Result<(), SourceError> {
         let State::Downloading(url) = &self.state else { return Ok(()) };
+        self.tell("downloading the export");
         match self.client.download(url, &mut self.budget).await {
             Ok(archive) => {
                 tracing::debug!(bytes = archive.len(), "Export downloaded");
@@ -271,6 +296,7 @@ impl Exporting {
         loop {
             let answer = self.client.send(request, &mut self.budget).await?;
             let (why, cut) = match Job::read(&answer.body) {
+                Err(Unreadable::Columns(missing)) => (missing.to_string(), false),
                 Ok(job) => {
                     self.date = self.date.max(answer.date());
                     return Ok((job, answer.retry_after()));
@@ -290,12 +316,18 @@ impl Exporting {
 
     /// Leaves a job that comes to nothing for another one, if there may be another.
     fn give_up(&mut self, why: String) -> Result<(), SourceError> {
-        if self.submitted < MAX_JOBS {
-            tracing::warn!(reason = why, jobs = self.submitted, at_most = MAX_JOBS, "Submitting another export job");
+        if self.submitted < MAX_EXPORT_JOBS {
+            tracing::warn!(
+                reason = why,
+                jobs = self.submitted,
+                at_most = MAX_EXPORT_JOBS,
+                "Submitting another export job"
+            );
             self.state = State::Submitting;
             return Ok(());
         }
-        let message = format!("{why}; it was the last of {MAX_JOBS} export jobs, and the next poll submits another");
+        let message =
+            format!("{why}; it was the last of {MAX_EXPORT_JOBS} export jobs, and the next poll submits another");
         Err(self.abandon(SourceError::new(FailureReason::ExportJob, message)))
     }
 

@@ -14,7 +14,7 @@ use super::super::row::{Broken, Shown};
 use super::super::scenario::Scenario;
 use super::super::session::Session;
 use super::super::stream::Snapshot;
-use super::super::wire::{Absence, Field, View, Zone};
+use super::super::wire::{Absence, View, Zone};
 
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 const LINE_END: &str = "\r\n";

@@ -102,7 +102,7 @@ fn refusal(call: &Call, status: StatusCode, code: &str, message: &str) -> Answer
         "\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>{code}</Code><Message>{message}\nRequestId:{}\n\
          Time:{}</Message><AuthenticationErrorDetail>{}</AuthenticationErrorDetail></Error>",
         call.request_id,
-        call.now.format("%Y-%m-%dT%H:%M:%S%.7fZ"),
+        call.now.format("%Y-%m-%dT%H:%M:%S%.6f0Z"),
         call.query.replace('&', "&amp;"),
     );
     Answer::new(status, "application/xml", Bytes::from(xml))

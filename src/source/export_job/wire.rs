@@ -99,6 +99,7 @@ mod tests {
         Job::read(body.to_string().as_bytes()).map_err(|why| match why {
             Unreadable::Cut(why) => format!("cut: {why}"),
             Unreadable::Wrong(why) => why,
+            Unreadable::Columns(missing) => missing.to_string(),
         })
     }
 
@@ -137,8 +138,7 @@ mod tests {
 
     #[test]
     fn an_address_that_is_not_there_yet_is_none() {
-        let url =
-            |json: Value| read(json!({"id": "R_1", "status": "completed", "url": json})).map(|job| job.url);
+        let url = |json: Value| read(json!({"id": "R_1", "status": "completed", "url": json})).map(|job| job.url);
         assert_eq!(url(json!("https://blob.example/?sig=x")), Ok(Some("https://blob.example/?sig=x".to_owned())));
         for absent in [json!(null), json!(""), json!(" ")] {
             assert_eq!(url(absent), Ok(None));

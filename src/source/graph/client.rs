@@ -195,7 +195,9 @@ impl Link {
     fn report(&self, endpoint: Endpoint, sent: &Outgoing, id: &str, result: &Result<Answer, Failure>, took: Duration) {
         let status = result.as_ref().ok().map(|answer| answer.status);
         self.observer.request(endpoint, status.map(|status| status.as_u16()), took);
-        if let Some(date) = result.as_ref().ok().and_then(Answer::date) {
+        // A download's host has a clock of its own.
+        let service = endpoint != Endpoint::ExportDownload;
+        if let Some(date) = result.as_ref().ok().and_then(Answer::date).filter(|_| service) {
             self.observer.date(date);
         }
         if status == Some(StatusCode::TOO_MANY_REQUESTS) {

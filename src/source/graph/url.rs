@@ -76,7 +76,10 @@ pub fn download(link: &str) -> Result<Url, SourceError> {
     if is_protected(&url) {
         return Ok(url);
     }
-    Err(refuse(format!("it leads to {}, and only https keeps its signature secret", url.origin().ascii_serialization())))
+    Err(refuse(format!(
+        "it leads to {}, and only https keeps its signature secret",
+        url.origin().ascii_serialization()
+    )))
 }
 
 /// An address for messages and logs: without its query, which may hold tokens and filters.
