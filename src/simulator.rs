@@ -38,6 +38,7 @@ mod session;
 mod state;
 mod stream;
 mod token;
+mod tokens;
 mod truth;
 mod wire;
 

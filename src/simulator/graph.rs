@@ -13,7 +13,7 @@ use super::faults;
 use super::report::{self, ReportRequest};
 use super::scenario::{Part, Scenario};
 use super::state::{Shared, TenantState};
-use super::token::Token;
+use super::tokens::Token;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");

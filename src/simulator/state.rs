@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::answer::Call;
 use super::export::Jobs;
@@ -11,7 +11,7 @@ use super::journal::{Journal, Recorded};
 use super::options::{Options, TenantOptions};
 use super::scenario::{Scenario, Switch};
 use super::stream::Stream;
-use super::token::Tokens;
+use super::tokens::Tokens;
 
 /// What the simulator's requests share.
 pub(super) struct Shared {
@@ -98,6 +98,13 @@ impl Shared {
     /// The tokens.
     pub fn tokens(&self) -> MutexGuard<'_, Tokens> {
         lock(&self.tokens)
+    }
+
+    /// A new token of the tenant's application for a resource.
+    pub fn issue(&self, tenant: &Arc<TenantState>, resource: &str, now: DateTime<Utc>) -> String {
+        let lifetime = TimeDelta::from_std(self.options.token_lifetime).unwrap_or(TimeDelta::MAX);
+        let expires = now.checked_add_signed(lifetime).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        self.tokens().issue(tenant, resource, now, expires)
     }
 
     /// Switches a tenant's scenario.

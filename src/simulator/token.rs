@@ -3,70 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
 use http::{Method, StatusCode};
 use serde_json::json;
 
 use super::answer::{Answer, CLIENT_REQUEST_ID, Call};
-use super::draw::{digest, guid};
 use super::scenario::{Part, Scenario};
 use super::state::{Shared, TenantState};
-
-/// How many tokens are remembered; the oldest is forgotten first, and refused from then on.
-const TOKENS: usize = 4096;
-
-/// A token's tenant and validity.
-#[derive(Clone)]
-pub(super) struct Token {
-    /// The tenant that it is for.
-    pub tenant: Arc<TenantState>,
-    /// From when on it is refused.
-    pub expires: DateTime<Utc>,
-    /// Its number among all tokens.
-    pub serial: u64,
-}
-
-/// The tokens that were issued.
-#[derive(Default)]
-pub(super) struct Tokens {
-    by_text: HashMap<String, Token>,
-    issued: u64,
-}
-
-impl Tokens {
-    /// How many tokens were issued.
-    pub fn issued(&self) -> u64 {
-        self.issued
-    }
-
-    /// The texts of those that are remembered.
-    pub fn texts(&self) -> Vec<String> {
-        self.by_text.keys().cloned().collect()
-    }
-
-    /// The token of this text.
-    pub fn find(&self, text: &str) -> Option<Token> {
-        self.by_text.get(text).cloned()
-    }
-
-    fn issue(&mut self, tenant: &Arc<TenantState>, now: DateTime<Utc>, expires: DateTime<Utc>) -> String {
-        let serial = self.issued;
-        self.issued += 1;
-        let part = |what: &[u8]| {
-            let time = now.timestamp_nanos_opt().unwrap_or_default();
-            let key = [what, tenant.options.tenant_id.as_bytes(), &serial.to_le_bytes(), &time.to_le_bytes()];
-            guid(&digest(&key)).replace('-', "")
-        };
-        // Three parts as a JWT has, but nothing to decode: to a client a token is opaque.
-        let text = format!("{}.{}.{}", part(b"header"), part(b"claims"), part(b"signature"));
-        if self.by_text.len() == TOKENS {
-            self.by_text.retain(|_, token| token.serial + (TOKENS as u64) / 2 > serial);
-        }
-        self.by_text.insert(text.clone(), Token { tenant: tenant.clone(), expires, serial });
-        text
-    }
-}
 
 /// Why Entra refuses.
 struct Refusal {
@@ -129,11 +72,8 @@ fn grant(shared: &Shared, tenant: Option<&Arc<TenantState>>, segment: &str, call
         return Err(refusal(400, "unsupported_grant_type", 70003, message));
     }
     check_application(tenant, field("client_id")?, field("client_secret")?)?;
-    check_scope(shared, field("scope")?)?;
-
-    let lifetime = chrono::TimeDelta::from_std(shared.options.token_lifetime).unwrap_or(chrono::TimeDelta::MAX);
-    let expires = call.now.checked_add_signed(lifetime).unwrap_or(DateTime::<Utc>::MAX_UTC);
-    Ok(shared.tokens().issue(tenant, call.now, expires))
+    let resource = check_scope(shared, field("scope")?)?;
+    Ok(shared.issue(tenant, resource, call.now))
 }
 
 fn form(call: &Call) -> Result<HashMap<String, String>, Refusal> {
@@ -186,7 +126,7 @@ fn check_application(tenant: &TenantState, client_id: &str, secret: &str) -> Res
     Ok(())
 }
 
-fn check_scope(shared: &Shared, scope: &str) -> Result<(), Refusal> {
+fn check_scope<'s>(shared: &Shared, scope: &'s str) -> Result<&'s str, Refusal> {
     let Some(resource) = scope.strip_suffix("/.default") else {
         return Err(refusal(
             400,
@@ -209,7 +149,7 @@ fn check_scope(shared: &Shared, scope: &str) -> Result<(), Refusal> {
             ),
         ));
     }
-    Ok(())
+    Ok(resource)
 }
 
 fn refusal(status: u16, error: &'static str, number: u32, message: String) -> Refusal {

@@ -6,6 +6,7 @@
 
 mod auth;
 mod body;
+mod claims;
 mod client;
 mod entra;
 mod errors;
@@ -16,6 +17,7 @@ mod token_wire;
 mod transport;
 mod url;
 
+pub use claims::Claims;
 pub use client::{Client, DownloadError, Request};
 pub use retry::{Budget, RetryPolicy, Timeouts};
 pub use transport::Answer;

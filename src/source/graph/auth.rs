@@ -15,6 +15,7 @@ use serde::Deserialize;
 use tokio::io::AsyncReadExt as _;
 use url::Url;
 
+use super::claims::Claims;
 use super::client::Link;
 use super::entra;
 use super::errors::one_line;
@@ -165,6 +166,11 @@ impl Token {
     /// The value of `Authorization`.
     pub fn header(&self) -> HeaderValue {
         self.header.clone()
+    }
+
+    /// What it says of itself.
+    pub fn claims(&self) -> Option<Claims> {
+        Claims::of(&self.text)
     }
 
     /// A message without this token, should the service have quoted it.

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::auth::{Credentials, Token};
 use super::body::Caps;
+use super::claims::Claims;
 use super::errors;
 use super::retry::{Attempt, Budget, Failure, Retry, RetryPolicy};
 use super::transport::{Answer, Outgoing, Transport};
@@ -89,6 +90,16 @@ impl Client {
     /// A poll's whole patience.
     pub fn budget(&self) -> Budget {
         Budget::new(self.policy.clone())
+    }
+
+    /// What the token that is sent now says of itself; `None` where none is configured or it is no JSON
+    /// Web Token. Asks for one where none is kept.
+    ///
+    /// # Errors
+    /// Where no token can be had.
+    pub async fn token_claims(&self, budget: &mut Budget) -> Result<Option<Claims>, SourceError> {
+        let token = self.credentials.token(&self.link, budget).await?;
+        Ok(token.and_then(|token| token.claims()))
     }
 
     /// Sends a request, again where that makes sense, until a 2xx answer is there whole.
