@@ -34,7 +34,7 @@ use http::{HeaderMap, Method};
 use tokio::time::Instant;
 use url::Url;
 
-use super::columns::{Columns, Survey};
+use super::columns::{Columns, Survey, Told};
 use super::graph::{Attempt, Budget, Client, DownloadError, Request, RetryPolicy, below, download, shown};
 use super::reading::{Pages, Unreadable};
 use super::{Endpoint, Page, Progress, SourceError};
@@ -53,6 +53,7 @@ pub struct Export {
     jobs: Url,
     select: Vec<String>,
     columns: Arc<Columns>,
+    told: Told,
     job_timeout: Duration,
     first_look: Duration,
     longest_look: Duration,
@@ -114,6 +115,7 @@ impl Export {
             jobs: below(origin, PATH),
             select: select.to_vec(),
             columns: Arc::new(columns),
+            told: Told::default(),
             job_timeout,
             first_look: policy.first_look,
             longest_look: policy.longest_look,
@@ -171,14 +173,15 @@ impl Pages for Exporting {
                 State::Waiting(_) => self.look().await?,
                 State::Downloading(_) => self.download().await?,
                 State::Reading(file) => {
-                    return match file.next_page().await {
-                        Ok(Some(page)) => Ok(Some(page)),
-                        Ok(None) => {
-                            self.state = State::Finished;
-                            Ok(None)
-                        }
-                        Err(error) => Err(self.abandon(error)),
-                    };
+                    let read = file.next_page().await;
+                    if self.schema.is_empty() {
+                        self.schema.clone_from(&file.header().schema);
+                        self.export.told.unmatched(file.header().unmatched.clone());
+                    }
+                    if let Ok(None) = read {
+                        self.state = State::Finished;
+                    }
+                    return read.map_err(|error| self.abandon(error));
                 }
                 State::Finished => return Ok(None),
             }
@@ -281,6 +284,7 @@ impl Exporting {
         match self.client.download(url, &mut self.budget).await {
             Ok(archive) => {
                 tracing::debug!(bytes = archive.len(), "Export downloaded");
+                self.schema.clear();
                 self.state = State::Reading(File::new(archive, shown(url), self.export.columns.clone()));
                 Ok(())
             }
