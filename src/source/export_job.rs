@@ -261,7 +261,7 @@ impl Exporting {
         if now >= deadline {
             let why = format!(
                 "export job {} is still {status} after {} s (the service leaves jobs unfinished at times; a longer \
-                 source.job_timeout gives them more)",
+                 source.job_timeout gives them more time)",
                 waiting.id,
                 self.export.job_timeout.as_secs_f64()
             );

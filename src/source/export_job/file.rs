@@ -149,7 +149,7 @@ impl Unreadable {
             Self::Archive(error) => (FailureReason::InvalidResponse, error.to_string()),
             Self::Csv(error) => (FailureReason::InvalidResponse, error.to_string()),
         };
-        SourceError::new(reason, format!("the export from {from}: {why}"))
+        SourceError::new(reason, format!("the export from {from}: {why}; the next poll asks for another export"))
     }
     fn into_schema(self) -> Vec<String> {
         match self {

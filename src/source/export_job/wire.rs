@@ -1,7 +1,6 @@
 //! What is said to and heard from `exportJobs`: the request and the job, as values.
 
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::source::graph::{answer_is_html, one_line};
 use crate::source::reading::Unreadable;
@@ -47,15 +46,6 @@ pub fn submission(select: &[String]) -> Value {
     })
 }
 
-#[derive(Deserialize)]
-struct Wire {
-    id: String,
-    #[serde(default)]
-    status: Value,
-    #[serde(default)]
-    url: Option<String>,
-}
-
 impl Job {
     /// Reads a job.
     pub fn read(body: &[u8]) -> Result<Self, Unreadable> {
@@ -63,14 +53,18 @@ impl Job {
             let why = "the answer is HTML (a proxy or gateway page?); check graph_url";
             return Err(Unreadable::Wrong(why.to_owned()));
         }
-        let wire: Wire =
+        let wrong = |why: &str| Unreadable::Wrong(format!("the answer is an export job {why}"));
+        let job: Map<String, Value> =
             serde_json::from_slice(body).map_err(|error| Unreadable::from_json(&error, "an export job"))?;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        if wire.id.is_empty() || wire.id.len() > MAX_ID_BYTES || !wire.id.bytes().all(plain) {
-            return Err(Unreadable::Wrong("the answer is an export job without a usable id".to_owned()));
-        }
-        let url = wire.url.filter(|url| !url.trim().is_empty());
-        Ok(Self { id: wire.id, status: Status::read(&wire.status), url })
+        let usable = |id: &&str| !id.is_empty() && id.len() <= MAX_ID_BYTES && id.bytes().all(plain);
+        let id = job.get("id").and_then(Value::as_str).filter(usable).ok_or_else(|| wrong("without a usable id"))?;
+        let url = match job.get("url") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(url)) => Some(url.clone()).filter(|url| !url.trim().is_empty()),
+            Some(_) => return Err(wrong("whose url is no text")),
+        };
+        Ok(Self { id: id.to_owned(), status: Status::read(job.get("status").unwrap_or(&Value::Null)), url })
     }
 }
 
@@ -159,7 +153,17 @@ mod tests {
             r#"{"value": []}"#,
             " <html>s3cr3t",
         ];
-        insta::assert_snapshot!(bodies.map(refusal).join("\n"), @"");
+        insta::assert_snapshot!(bodies.map(refusal).join("\n"), @r"
+        cut: the answer is cut off: EOF while parsing a value at line 1 column 0
+        cut: the answer is cut off: EOF while parsing a string at line 1 column 51
+        the answer is an export job without a usable id
+        the answer is an export job whose url is no text
+        the answer is not the JSON of an export job: expected a map at line 1 column 0
+        the answer is an export job without a usable id
+        the answer is an export job without a usable id
+        the answer is an export job without a usable id
+        the answer is HTML (a proxy or gateway page?); check graph_url
+        ");
         assert!(read(json!({"id": "x".repeat(129)})).is_err());
     }
 

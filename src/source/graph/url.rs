@@ -182,7 +182,13 @@ mod tests {
             ["http://blob.example/b.zip?sig=s3cr3t", "https://user:s3cr3t@blob.example/", "file:///s3cr3t", "s3cr3t", &"x".repeat(20_000)]
                 .map(refusal)
                 .join("\n"),
-            @""
+            @r"
+        the address of the download is refused: it leads to http://blob.example, and only https keeps its signature secret
+        the address of the download is refused: it holds a user or password
+        the address of the download is refused: it leads to null, and only https keeps its signature secret
+        the address of the download is refused: it is no address (relative URL without a base)
+        the address of the download is refused: it has 20000 bytes, at most 16384 are followed
+        "
         );
     }
 }
