@@ -5,12 +5,14 @@
 //! Imports nothing of ours.
 
 mod date;
+mod devices;
 mod label;
 mod row;
 
 use chrono::{DateTime, Utc};
 
 pub use date::{UnreadableDate, parse_date};
+pub use devices::DeviceStates;
 pub(crate) use label::label;
 pub use label::{EnrollmentState, Label, Os, Role, SessionType};
 pub use row::{Cell, Property, Reject, RejectReason, Row};

@@ -20,6 +20,7 @@ mod body;
 mod collection;
 mod columns;
 mod control;
+mod devices;
 mod draw;
 mod export;
 mod faults;
@@ -57,6 +58,7 @@ use tokio_util::task::TaskTracker;
 
 pub use authority::Authority;
 pub use collection::PATH as COLLECTION_PATH;
+pub use devices::Device;
 pub use journal::Recorded;
 pub use options::{Clock, Options, TenantOptions};
 pub use pages::odata_pages;
@@ -194,6 +196,21 @@ impl Tenant {
     /// Switches a scenario on for the next requests that it applies to.
     pub fn set_scenario_for(&self, scenario: Scenario, requests: u32) {
         self.shared.switch(&self.state, scenario, Some(requests));
+    }
+
+    /// The same for the lists of devices, which [`Tenant::set_scenario`] leaves alone.
+    pub fn set_device_scenario(&self, scenario: Scenario) {
+        self.shared.switch_devices(&self.state, scenario);
+    }
+
+    /// Lists a device, in place of what was listed of the same id.
+    pub fn set_device(&self, device: Device) {
+        self.state.devices().set(device);
+    }
+
+    /// The devices that Graph lists.
+    pub fn devices(&self) -> Vec<Device> {
+        self.state.devices().all().to_vec()
     }
 
     /// Adds a session to the report at once, in place of an earlier scripted one of the same id.

@@ -8,8 +8,10 @@ pub mod archive;
 pub mod collection;
 pub mod columns;
 pub mod csv;
+pub mod enrollment;
 mod export_job;
 pub mod graph;
+mod odata;
 mod reading;
 pub mod sessions_report;
 #[cfg(test)]
@@ -72,6 +74,10 @@ label! {
         ExportJob = "export_job",
         /// The download of a finished export, from another host.
         ExportDownload = "export_download",
+        /// A page of `windowsAutopilotDeviceIdentities`.
+        AutopilotDevices = "autopilot_devices",
+        /// A page of `managedDevices`.
+        ManagedDevices = "managed_devices",
     }
 }
 
@@ -95,6 +101,7 @@ pub trait Observer: Send + Sync + 'static {
 pub struct Source {
     client: Arc<graph::Client>,
     kind: Kind,
+    lookup: Option<enrollment::Lookup>,
     progress: Option<Arc<dyn Progress>>,
 }
 
@@ -134,7 +141,13 @@ impl Source {
                 Kind::Collection(collection::Collection::new(&tenant.graph_url, path, *page_size))
             }
         };
-        Ok(Self { client, kind, progress: None })
+        let lookup = tenant.enrollment_lookup.map(|refresh| enrollment::Lookup::new(client.clone(), tenant, refresh));
+        Ok(Self { client, kind, lookup, progress: None })
+    }
+
+    /// The look-up of enrolment states that reports lack, where it is configured.
+    pub fn enrollment_lookup(&self) -> Option<&enrollment::Lookup> {
+        self.lookup.as_ref()
     }
 
     /// The same, whose readings tell how far they are.

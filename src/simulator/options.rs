@@ -78,6 +78,10 @@ pub struct TenantOptions {
     /// Whether the application has the role that reading sessions needs. Without it tokens are still
     /// issued, and Graph answers 403.
     pub permitted: bool,
+    /// Whether it has the role that listing Autopilot's devices needs.
+    pub autopilot_permitted: bool,
+    /// Whether it has the role that listing managed devices needs.
+    pub managed_devices_permitted: bool,
     /// Local time minus UTC; office hours follow it.
     pub utc_offset: TimeDelta,
     /// Sessions in the history on an average day.
@@ -132,6 +136,8 @@ impl TenantOptions {
             client_secret: format!("{name}-secret"),
             expired_secret: None,
             permitted: true,
+            autopilot_permitted: true,
+            managed_devices_permitted: true,
             utc_offset: TimeDelta::zero(),
             sessions_per_day: 60.0,
             live_per_second: 0.2,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::answer::Call;
+use super::devices::Directory;
 use super::export::Jobs;
 use super::journal::{Journal, Recorded};
 use super::options::{Options, TenantOptions};
@@ -29,7 +30,9 @@ pub(super) struct TenantState {
     /// What it was started with.
     pub options: TenantOptions,
     stream: Mutex<Stream>,
+    devices: Mutex<Directory>,
     switch: Mutex<Switch>,
+    device_switch: Mutex<Switch>,
     journal: Mutex<Journal>,
     jobs: Mutex<Jobs>,
     downloads: Mutex<Journal>,
@@ -43,7 +46,9 @@ impl Shared {
             Arc::new(TenantState {
                 options: tenant.clone(),
                 stream: Mutex::new(Stream::new(&options, tenant, started)),
+                devices: Mutex::new(Directory::new(&options, tenant)),
                 switch: Mutex::default(),
+                device_switch: Mutex::default(),
                 journal: Mutex::default(),
                 jobs: Mutex::default(),
                 downloads: Mutex::default(),
@@ -115,6 +120,11 @@ impl Shared {
         *lock(&tenant.switch) = Switch::new(scenario, requests);
     }
 
+    /// Switches the scenario of a tenant's lists of devices.
+    pub fn switch_devices(&self, tenant: &TenantState, scenario: Scenario) {
+        *lock(&tenant.device_switch) = Switch::new(scenario, None);
+    }
+
     /// Keeps a request in the journal of its tenant, or among those of none.
     pub fn record(&self, tenant: Option<&TenantState>, request: Recorded) {
         lock(tenant.map_or(&self.strays, |tenant| &tenant.journal)).record(request);
@@ -137,6 +147,17 @@ impl TenantState {
         lock(&self.stream)
     }
 
+    /// The devices that it lists.
+    pub fn devices(&self) -> MutexGuard<'_, Directory> {
+        lock(&self.devices)
+    }
+
+    /// The scenario of a request for a list of devices, if it applies to such a one.
+    pub fn next_device_scenario(&self, applies: impl Fn(Scenario) -> bool) -> Scenario {
+        lock(&self.device_switch).next(applies)
+    }
+
+    /// The scenario of any other request, if it applies to such a one.
     /// Its export jobs.
     pub fn jobs(&self) -> MutexGuard<'_, Jobs> {
         lock(&self.jobs)

@@ -35,10 +35,10 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::columns::{Columns, Survey, Told};
-use super::graph::{Attempt, Budget, Client, DownloadError, Request, RetryPolicy, below, download, shown};
+use super::graph::{Attempt, Budget, Client, DownloadError, Request, RetryPolicy, below, download, one_line, shown};
 use super::reading::{Pages, Unreadable};
 use super::{Endpoint, Page, Progress, SourceError};
-use crate::config::MAX_EXPORT_JOBS;
+use crate::config::{EXPORT_COLUMNS, MAX_EXPORT_JOBS};
 use crate::status::FailureReason;
 use file::File;
 use wire::{Job, Status};
@@ -253,7 +253,7 @@ impl Exporting {
             }
             (Status::Completed, None) => "completed without an address".to_owned(),
             (Status::Failed, _) => {
-                let error = failed(&waiting.id, self.export.select.len());
+                let error = failed(&waiting.id, &self.export.select);
                 return Err(self.abandon(error));
             }
             (Status::Underway(status), _) => status,
@@ -343,10 +343,18 @@ impl Exporting {
     }
 }
 
-fn failed(id: &str, columns: usize) -> SourceError {
+/// The service does not say why a job failed. An unknown column is a known reason.
+fn failed(id: &str, select: &[String]) -> SourceError {
+    let known = |name: &&String| EXPORT_COLUMNS.contains(&name.as_str());
+    let undocumented: Vec<_> = select.iter().filter(|name| !known(name)).map(|name| one_line(name)).collect();
+    let remedy = if undocumented.is_empty() {
+        "all of source.select are documented columns: try fewer of them, or read the sessions_report".to_owned()
+    } else {
+        format!("remove from source.select what is not a documented column: {}", one_line(&undocumented.join(", ")))
+    };
     let message = format!(
-        "export job {id} failed at the service, as it does where source.select names a column that the report does \
-         not have: check its {columns} columns; if they are right, the next poll submits another job"
+        "export job {id} failed at the service, as it does for a column that the report does not have; {remedy}; the \
+         next poll submits another"
     );
     SourceError::new(FailureReason::ExportJob, message)
 }

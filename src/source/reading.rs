@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use super::columns::Survey;
 use super::{Page, SourceError};
 
-pub(super) use paged::{Decoded, Decoder, Paged, Paging, Unreadable};
+pub(super) use paged::{Decoded, Decoder, Paged, Paging, Rows, Unreadable};
 
 /// One reading of a source. Pages come by [`Reading::next_page`]; what it learned besides them is asked
 /// afterwards.

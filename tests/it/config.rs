@@ -74,6 +74,7 @@ fn what_is_not_configured_has_its_default() {
     assert_eq!(tenant.graph_url.as_str(), "https://graph.example:8443/");
     assert_eq!((tenant.first_run, &tenant.proxy), (FirstRun::Count, &Proxy::Environment));
     assert_eq!((tenant.poll_interval.as_secs(), tenant.lookback.as_secs()), (300, 2_592_000));
+    assert_eq!(tenant.enrollment_lookup, None);
     let Source::SessionsReport { page_size, path, columns } = &tenant.source else { panic!("{tenant:?}") };
     assert_eq!((*page_size, columns.len()), (50, 0));
     assert_eq!(path, "/beta/deviceManagement/reports/getRemoteAssistanceSessionsReport");
@@ -87,6 +88,7 @@ fn a_tenant_overrides_global_key_by_key() {
     assert_eq!(first.authority_url.as_str(), "https://login.microsoftonline.us/");
     assert_eq!((first.poll_interval.as_secs(), first.lookback.as_secs()), (5400, 2_592_000));
     assert_eq!(first.first_run, FirstRun::Baseline);
+    assert_eq!((first.enrollment_lookup, second.enrollment_lookup), (Some(Duration::from_secs(1800)), None));
     assert!(
         matches!(&first.credential, Credential::ClientSecret { secret: Secret::Inline(text), .. } if &**text == "s3cr3t")
     );
@@ -108,6 +110,21 @@ fn a_tenant_overrides_global_key_by_key() {
     assert!(matches!(second.credential, Credential::BearerTokenFile { .. }));
     let Source::Collection { path, page_size } = &second.source else { panic!("{second:?}") };
     assert_eq!((path.as_str(), *page_size), ("/archive/sessions('all')", Some(500)));
+}
+
+#[test]
+fn an_export_asks_for_the_documented_columns_unless_told_otherwise() {
+    let config = good("export.yaml");
+    let [plain, own] = &config.tenants[..] else { panic!("{config:?}") };
+    let Source::ExportJob { columns, select, job_timeout } = &plain.source else { panic!("{plain:?}") };
+    assert_eq!((columns.len(), job_timeout.as_secs()), (0, 900));
+    assert_eq!((select.len(), &*select[0], &*select[17]), (18, "Attribute", "SharerLastName"));
+    let Source::ExportJob { columns, select, job_timeout } = &own.source else { panic!("{own:?}") };
+    assert_eq!(columns, &[(Property::SharerOs, "SharerOs".to_owned())]);
+    assert_eq!(
+        (select.join(" ").as_str(), job_timeout.as_secs()),
+        ("SessionId Sessionstart Sessionend SharerOs", 3600)
+    );
 }
 
 #[test]

@@ -25,8 +25,6 @@ const NOT_SUPPORTED_YET: &[&str] = &[
     "credential.certificate_password_file",
     "metrics.native_histograms",
     "source.directory",
-    "source.job_timeout",
-    "source.select",
 ];
 
 fn metrics() -> Vec<Vec<&'static str>> {
@@ -214,7 +212,7 @@ fn the_defaults_are_what_they_are_said_to_be() {
         assert_eq!(hash(&metrics, &tenant), hash("", ""), "{key}: {default}");
         checked += 1;
     }
-    assert_eq!(checked, 8);
+    assert_eq!(checked, 10);
 }
 
 #[test]

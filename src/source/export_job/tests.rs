@@ -7,7 +7,6 @@ use serde_json::json;
 use zip::write::SimpleFileOptions;
 
 use super::*;
-use crate::config;
 use crate::source::testing::{Fake, Reply, answer, bytes_answer, export_tenant, ok, quick, source};
 use crate::source::{Network, Observer, Source};
 
@@ -127,7 +126,7 @@ async fn whoever_stops_waiting_and_comes_back_finds_the_same_job() {
 async fn a_job_that_is_cut_off_is_asked_for_again() {
     let (_blob, url) = blob(vec![file()]).await;
     let whole = job("completed", Some(&url));
-    let replies = [&job("notStarted", None), &whole[..whole.len() - 9], &whole].map(|body| ok(body));
+    let replies = [&job("notStarted", None), &whole[..whole.len() - 9], &whole].map(ok);
     let graph = Fake::start(replies.to_vec()).await;
     let (source, witness) = source(&export_tenant(&graph, LONG));
     assert_eq!(source.read().next_page().await.unwrap().unwrap().rows(), 1);
@@ -156,14 +155,14 @@ fn columns_that_no_session_can_do_without_have_to_be_selected() {
         let select: Vec<_> = select.iter().map(|name| (*name).to_owned()).collect();
         Export::new(&origin, &select, Columns::default(), LONG, &RetryPolicy::default()).map(drop)
     };
-    assert!(export(config::EXPORT_COLUMNS).is_ok());
+    assert!(export(EXPORT_COLUMNS).is_ok());
     insta::assert_snapshot!(export(&["SessionId", "Sessionstart"]).unwrap_err().message, @"source.select: the report has no column for endDateTime; it has SessionId, Sessionstart: name the right ones under source.columns");
 }
 
 #[test]
 fn looks_become_rarer_up_to_a_bound() {
     let origin = Url::parse("https://graph.example").unwrap();
-    let select: Vec<_> = config::EXPORT_COLUMNS.iter().map(|name| (*name).to_owned()).collect();
+    let select: Vec<_> = EXPORT_COLUMNS.iter().map(|name| (*name).to_owned()).collect();
     let export = Export::new(&origin, &select, Columns::default(), LONG, &RetryPolicy::default()).unwrap();
     let paces = [0, 1, 2, 8, 9, 1000, u32::MAX].map(|looked| export.pace(looked).as_secs_f64());
     assert_eq!(paces, [1.0, 1.5, 2.25, 25.628_906_25, 30.0, 30.0, 30.0]);

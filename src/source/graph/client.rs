@@ -102,6 +102,12 @@ impl Client {
         Budget::new(self.policy.clone())
     }
 
+    /// At most this share of it, for what a poll can go without.
+    pub fn small_budget(&self, loss: Duration) -> Budget {
+        let loss_per_poll = self.policy.loss_per_poll.min(loss);
+        Budget::new(RetryPolicy { loss_per_poll, ..self.policy.clone() })
+    }
+
     /// What the token that is sent now says of itself; `None` where none is configured or it is no JSON
     /// Web Token. Asks for one where none is kept.
     ///

@@ -96,6 +96,14 @@ fn forbidden(endpoint: Endpoint) -> &'static str {
              (a new permission takes effect with the next token)"
         }
         Endpoint::ExportDownload => EXPIRED,
+        Endpoint::AutopilotDevices => {
+            "grant the application the Microsoft Graph application permission \
+             DeviceManagementServiceConfig.Read.All and give admin consent, or set enrollment_lookup to false"
+        }
+        Endpoint::ManagedDevices => {
+            "grant the application the Microsoft Graph application permission \
+             DeviceManagementManagedDevices.Read.All and give admin consent, or set enrollment_lookup to false"
+        }
         Endpoint::Collection | Endpoint::Token => "grant the application what the service at source.path asks for",
     }
 }
