@@ -16,6 +16,7 @@ mod faults;
 mod golden;
 mod ledger;
 mod memory;
+mod networks;
 mod once;
 mod prometheus;
 mod stopping;

@@ -94,6 +94,9 @@ fn request_failure(error: &reqwest::Error, outgoing: &Outgoing, proxied: Option<
     let (reason, retry, remedy) = if let Some((retry, remedy)) = connecting.and_then(|proxied| refused(&text, proxied))
     {
         (FailureReason::Connection, retry, remedy)
+    } else if text.contains("keep-alive timed out") {
+        let remedy = "; the connection is dead: a firewall or proxy on the way may have dropped it";
+        (FailureReason::Connection, again, remedy.to_owned())
     } else if error.is_timeout() {
         let less = remedy(": ", outgoing.caps, " asks for less at a time");
         (FailureReason::Timeout, again, format!("; the service or the way to it is slow{less}"))
