@@ -12,6 +12,7 @@ pub mod enrollment;
 mod export_job;
 pub mod graph;
 mod odata;
+pub mod probe;
 mod reading;
 pub mod sessions_report;
 #[cfg(test)]

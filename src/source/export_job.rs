@@ -210,7 +210,7 @@ impl Pages for Exporting {
 impl Exporting {
     fn tell(&self, what: &'static str) {
         if let Some(progress) = &self.progress {
-            progress.waiting(what);
+            progress.step(what);
         }
     }
 
@@ -233,7 +233,7 @@ impl Exporting {
 
     async fn look(&mut self) -> Result<(), SourceError> {
         let State::Waiting(waiting) = &self.state else { return Ok(()) };
-        self.tell("an export job is underway");
+        self.tell("waiting for the export job");
         let deadline = waiting.since + self.export.job_timeout;
         tokio::time::sleep_until(waiting.next_look.min(deadline)).await;
         let request = self.export.look(&waiting.id);

@@ -15,7 +15,7 @@ use super::errors::one_line;
 use super::network::{Network, Proxied, Routes};
 use super::retry::{Failure, Retry, Timeouts, answer_date, retry_after};
 use super::url::shown;
-use crate::config;
+use crate::config::{self, ProxyUrl};
 use crate::source::SourceError;
 use crate::status::FailureReason;
 
@@ -62,6 +62,11 @@ impl Transport {
     /// By the ways that `network` has for the tenant.
     pub fn new(network: &Network, tenant: &config::Tenant, timeouts: Timeouts) -> Result<Self, SourceError> {
         Ok(Self { routes: network.routes(tenant, timeouts)? })
+    }
+
+    /// The proxy by which requests to an address go, and what names it.
+    pub fn proxy(&self, url: &Url) -> Option<(&'static str, &ProxyUrl)> {
+        self.routes.to(url).1.map(|proxied| (proxied.whence, &proxied.url))
     }
 
     /// Sends a request and reads the whole answer, whatever its status.
