@@ -14,6 +14,8 @@
 //!   `PUT /simulator/scenario/{tenant}/{name}[?requests=n]`.
 
 mod answer;
+mod application;
+mod assertion;
 mod authority;
 mod body;
 mod collection;
@@ -52,6 +54,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use application::{Application, FederatedCredential};
 pub use authority::Authority;
 pub use collection::PATH as COLLECTION_PATH;
 pub use journal::Recorded;
@@ -171,6 +174,17 @@ impl Tenant {
     /// The path of its collection that wants no token.
     pub fn gateway_path(&self) -> String {
         format!("/gateway/{}/{}", self.state.options.name, collection::SEGMENT)
+    }
+
+    /// Changes what its application may prove itself by. Tokens that were issued stay valid.
+    pub fn change_application(&self, change: impl FnOnce(&mut Application)) {
+        change(&mut self.state.application());
+    }
+
+    /// A token of its application for this Graph, as a metadata service or the Azure CLI gives one.
+    pub fn issue_token(&self) -> String {
+        let [origin, ..] = self.shared.origins();
+        self.shared.issue(&self.state, &origin, self.shared.now())
     }
 
     /// Switches a scenario on until another is.

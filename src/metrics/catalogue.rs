@@ -148,6 +148,8 @@ catalogue! {
             "Requests that were answered 429.";
         TOKEN_EXPIRY = Gauge "token_expiry_timestamp_seconds" [TENANT]
             "Expiry of the access token in use, in Unix time. Absent where no token is used or none was issued yet.";
+        CREDENTIAL_EXPIRY = Gauge "credential_expiry_timestamp_seconds" [TENANT]
+            "Expiry of the certificate of kind client_certificate, in Unix time. Absent for other kinds: when a client secret expires is not told to those who use it.";
         LEDGER_COMMITS = Counter "ledger_commits_total" []
             "Transactions committed to the ledger.";
         LEDGER_COMMIT_FAILURES = Counter "ledger_commit_failures_total" []

@@ -47,6 +47,7 @@ struct Instruments {
     retries: IntCounterVec,
     throttled: IntCounterVec,
     token_expiry: GaugeVec,
+    credential_expiry: GaugeVec,
     commits: IntCounterVec,
     commit_failures: IntCounterVec,
     commit_durations: HistogramVec,
@@ -78,6 +79,7 @@ impl Own {
             retries: counters(&c::GRAPH_RETRIES)?,
             throttled: counters(&c::GRAPH_THROTTLED)?,
             token_expiry: gauges(&c::TOKEN_EXPIRY)?,
+            credential_expiry: gauges(&c::CREDENTIAL_EXPIRY)?,
             commits: counters(&c::LEDGER_COMMITS)?,
             commit_failures: counters(&c::LEDGER_COMMIT_FAILURES)?,
             commit_durations: instrument::histograms(registry, &c::LEDGER_COMMIT_DURATION, COMMIT_BUCKETS)?,
@@ -182,6 +184,10 @@ impl Observer for TenantMetrics {
     fn token_expires(&self, at: DateTime<Utc>) {
         self.own.token_expiry.with_label_values(&[&*self.name]).set(unix_seconds(at));
     }
+
+    fn credential_expires(&self, at: DateTime<Utc>) {
+        self.own.credential_expiry.with_label_values(&[&*self.name]).set(unix_seconds(at));
+    }
 }
 
 /// Registers `process_*`, where the system tells them.
@@ -232,7 +238,7 @@ mod tests {
         }
         let failures = text(&registry).matches("poll_failures_total{").count();
         assert_eq!(failures, FailureReason::ALL.len());
-        for unknown in ["_up{", "last_poll_success", "last_poll_duration", "token_expiry"] {
+        for unknown in ["_up{", "last_poll_success", "last_poll_duration", "token_expiry", "credential_expiry"] {
             assert!(!text(&registry).contains(unknown), "{unknown}");
         }
     }
@@ -252,6 +258,7 @@ mod tests {
         observer.throttled();
         observer.retry();
         observer.token_expires(at);
+        observer.credential_expires(at);
         own.committed(Duration::from_millis(4));
         own.commit_failed();
         own.config_loaded(u64::MAX, at);
@@ -270,6 +277,7 @@ mod tests {
             r#"graph_retries_total{tenant="a"} 1"#,
             r#"graph_retries_total{tenant="b"} 0"#,
             r#"token_expiry_timestamp_seconds{tenant="a"} 1774000000.5"#,
+            r#"credential_expiry_timestamp_seconds{tenant="a"} 1774000000.5"#,
             "ledger_commits_total 1",
             "ledger_commit_failures_total 1",
             r#"ledger_commit_duration_seconds_bucket{le="0.005"} 1"#,
@@ -290,6 +298,7 @@ mod tests {
         let tenant = own.tenant("a", Duration::from_secs(1));
         tenant.poll_succeeded(Utc.timestamp_opt(0, 0).unwrap(), Duration::ZERO);
         tenant.token_expires(Utc.timestamp_opt(0, 0).unwrap());
+        tenant.credential_expires(Utc.timestamp_opt(0, 0).unwrap());
         tenant.request(Endpoint::Token, Some(200), Duration::ZERO);
         own.config_loaded(1, Utc.timestamp_opt(0, 0).unwrap());
         http.declare("/metrics", &[200]);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::answer::Call;
+use super::application::Application;
 use super::journal::{Journal, Recorded};
 use super::options::{Options, TenantOptions};
 use super::scenario::{Scenario, Switch};
@@ -26,6 +27,7 @@ pub(super) struct Shared {
 pub(super) struct TenantState {
     /// What it was started with.
     pub options: TenantOptions,
+    application: Mutex<Application>,
     stream: Mutex<Stream>,
     switch: Mutex<Switch>,
     journal: Mutex<Journal>,
@@ -38,6 +40,10 @@ impl Shared {
         let tenant = |tenant: &TenantOptions| {
             Arc::new(TenantState {
                 options: tenant.clone(),
+                application: Mutex::new(Application {
+                    secrets: vec![tenant.client_secret.clone()],
+                    ..Application::default()
+                }),
                 stream: Mutex::new(Stream::new(&options, tenant, started)),
                 switch: Mutex::default(),
                 journal: Mutex::default(),
@@ -119,6 +125,11 @@ impl TenantState {
     /// Its report.
     pub fn stream(&self) -> MutexGuard<'_, Stream> {
         lock(&self.stream)
+    }
+
+    /// What its application may prove itself by.
+    pub fn application(&self) -> MutexGuard<'_, Application> {
+        lock(&self.application)
     }
 
     /// The scenario of a request, if it applies to such a one.

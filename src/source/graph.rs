@@ -9,6 +9,7 @@ mod claims;
 mod client;
 mod entra;
 mod errors;
+mod metadata;
 mod retry;
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ use url::Url;
 use super::body::{BodyError, BodyReader, Caps};
 use super::errors::one_line;
 use super::retry::{Failure, Retry, Timeouts, answer_date};
-use super::url::{is_loopback, shown};
+use super::url::{is_local, shown};
 use crate::source::SourceError;
 use crate::status::FailureReason;
 
@@ -53,8 +53,8 @@ impl Answer {
 pub(super) struct Transport {
     /// For the world outside, by the environment's proxy where it names one.
     outside: Pools,
-    /// For this machine. A proxy must not see what goes there, least of all a token in plain text.
-    loopback: Pools,
+    /// For this machine and the one below. A proxy must not see what goes there, least of all a token in plain text.
+    local: Pools,
     caps: Caps,
 }
 
@@ -71,12 +71,12 @@ impl Transport {
     /// Trusts the system's certificates and those of `ca_file`.
     pub fn new(ca_file: Option<&Path>, timeouts: Timeouts, caps: Caps) -> Result<Self, SourceError> {
         let tls = tls_config(ca_file)?;
-        Ok(Self { outside: Pools::new(&tls, timeouts, true)?, loopback: Pools::new(&tls, timeouts, false)?, caps })
+        Ok(Self { outside: Pools::new(&tls, timeouts, true)?, local: Pools::new(&tls, timeouts, false)?, caps })
     }
 
     /// Sends a request and reads the whole answer, whatever its status.
     pub async fn send(&self, outgoing: &Outgoing, fresh: bool) -> Result<Answer, Failure> {
-        let pools = if is_loopback(&outgoing.url) { &self.loopback } else { &self.outside };
+        let pools = if is_local(&outgoing.url) { &self.local } else { &self.outside };
         let client = if fresh { &pools.unpooled } else { &pools.pooled };
         let mut request =
             client.request(outgoing.method.clone(), outgoing.url.clone()).headers(outgoing.headers.clone());
