@@ -10,6 +10,7 @@ mod duration;
 mod environment;
 mod error;
 mod files;
+pub mod proxy;
 mod raw;
 mod rules;
 mod validate;
@@ -26,6 +27,7 @@ use siphasher::sip::SipHasher13;
 use url::Url;
 
 pub use error::Error;
+pub use proxy::{Proxy, ProxyUrl};
 
 /// `poll_interval` where it is not configured.
 pub const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(5 * 60);
@@ -33,6 +35,9 @@ pub const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(5 * 60);
 pub const DEFAULT_LOOKBACK: Duration = Duration::from_secs(30 * 86_400);
 /// `page_size` of the sessions report where it is not configured: the service's own.
 pub const DEFAULT_PAGE_SIZE: u32 = 50;
+/// `requests_per_minute` where it is not configured: what the service allows an application for export
+/// jobs. Its limit for the sessions report is not published.
+pub const DEFAULT_REQUESTS_PER_MINUTE: u32 = 48;
 /// `path` of the sessions report where it is not configured.
 pub const SESSIONS_REPORT_PATH: &str = "/beta/deviceManagement/reports/getRemoteAssistanceSessionsReport";
 /// The most tenants of one exporter. Each has some hundred series, its ids in the ledger and its
@@ -92,6 +97,10 @@ pub struct Tenant {
     pub authority_url: Url,
     /// `ca_file`: PEM certificates that are trusted besides the system's.
     pub ca_file: Option<PathBuf>,
+    /// `proxy_url`, `no_proxy`, `proxy_from_environment`.
+    pub proxy: Proxy,
+    /// `requests_per_minute`: how many requests for Intune's reports an application sends at most.
+    pub requests_per_minute: u32,
     /// `credential`.
     pub credential: Credential,
     /// `source`.
@@ -277,6 +286,17 @@ impl Credential {
     /// Whether tokens are asked for at a tenant's own token endpoint.
     pub fn needs_tenant_id(&self) -> bool {
         matches!(self, Self::ClientSecret { .. } | Self::ClientCertificate { .. } | Self::WorkloadIdentity { .. })
+    }
+
+    /// The application that a token is for, where the configuration names it.
+    pub fn client_id(&self) -> Option<&str> {
+        match self {
+            Self::ClientSecret { client_id, .. }
+            | Self::ClientCertificate { client_id, .. }
+            | Self::WorkloadIdentity { client_id, .. } => Some(client_id),
+            Self::ManagedIdentity { client_id } => client_id.as_deref(),
+            Self::AzureCli | Self::BearerTokenFile { .. } | Self::None => None,
+        }
     }
 }
 

@@ -33,7 +33,7 @@ use crate::config;
 use crate::ledger::TenantSnapshot;
 use crate::ledger::writer::Writer;
 use crate::metrics::TenantMetrics;
-use crate::source::{Progress, Source, SourceError};
+use crate::source::{Network, Progress, Source, SourceError};
 use crate::status::{PollError, Status, TenantStatus};
 
 /// How often the loop says that it is alive.
@@ -60,11 +60,12 @@ impl TenantPoll {
     /// If the source cannot be built, for instance because its CA file is unreadable.
     pub fn new(
         tenant: &config::Tenant,
+        network: &Network,
         restored: Option<&TenantSnapshot>,
         metrics: Arc<TenantMetrics>,
         status: Arc<Status>,
     ) -> Result<Self, SourceError> {
-        let source = Source::new(tenant, metrics.clone())?;
+        let source = Source::new(tenant, network, metrics.clone())?;
         let last_success = restored.and_then(|tenant| tenant.last_success);
         if let Some(at) = last_success {
             metrics.last_success(at);

@@ -1,9 +1,10 @@
 //! A stand-in for Microsoft Graph, for the demo and for tests: https on loopback, with the token
-//! endpoint, the sessions report, and the sessions as an OData collection, as the service documents
-//! them. It imports nothing of ours, so that what it serves and what we read are told apart.
+//! endpoint, the sessions report, export jobs with a blob storage beside, and the sessions as an OData
+//! collection, as the service documents them. It imports nothing of ours, so that what it serves and
+//! what we read are told apart.
 //!
 //! ```text
-//! generator ─► stream ─► snapshot ─► report, collection ─► faults ─► answer ─► server
+//! generator ─► stream ─► snapshot ─► report, export, … ─► faults ─► answer ─► server
 //! (chance by     (rows     (what one    (a page, encoded     (by        (headers,  (TLS, HTTP)
 //!  digest)      by time)   reading sees) when asked for)      scenario)   gzip)
 //! ```
@@ -19,8 +20,10 @@ mod assertion;
 mod authority;
 mod body;
 mod collection;
+mod columns;
 mod control;
 mod draw;
+mod export;
 mod faults;
 mod generator;
 mod graph;
@@ -64,6 +67,7 @@ pub use scenario::{Scenario, UnknownScenario};
 pub use session::{Participant, Session};
 pub use truth::{Truth, TypeTruth};
 
+use server::Role;
 use state::{Shared, TenantState};
 
 /// A running simulator. It ends when it is dropped.
@@ -99,9 +103,13 @@ impl Simulator {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
         let address = listener.local_addr()?;
         let started = draw::truncate((options.clock)(), session::NANOSECONDS_PER_TICK);
-        let shared = Arc::new(Shared::new(options, address.port(), started));
+        let blob = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let ports = [address.port(), blob.local_addr()?.port()];
+        let shared = Arc::new(Shared::new(options, ports, started));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        tasks.spawn(server::run(listener, tls, shared.clone(), stop.clone(), tasks.clone()));
+        for listener in [(listener, Role::Graph), (blob, Role::Blob)] {
+            tasks.spawn(server::run(listener, tls.clone(), shared.clone(), stop.clone(), tasks.clone()));
+        }
         Ok(Self { shared, address, authority, stop, tasks })
     }
 
@@ -109,6 +117,11 @@ impl Simulator {
     pub fn url(&self) -> String {
         let [usual, ..] = self.shared.origins();
         usual
+    }
+
+    /// The origin of the blob storage that exports are downloaded from: another port, so another origin.
+    pub fn blob_url(&self) -> String {
+        self.shared.blob_origin()
     }
 
     /// The address that it listens on.
@@ -221,6 +234,11 @@ impl Tenant {
     /// Its latest requests, oldest first.
     pub fn requests(&self) -> Vec<Recorded> {
         self.state.requests()
+    }
+
+    /// The latest requests for the files of its exports, oldest first.
+    pub fn downloads(&self) -> Vec<Recorded> {
+        self.state.downloads()
     }
 }
 

@@ -20,7 +20,7 @@ use crate::config;
 use crate::session::{Reject, SessionReport, label};
 use crate::status::FailureReason;
 
-pub use graph::{RetryPolicy, Timeouts};
+pub use graph::{Network, RetryPolicy, Timeouts};
 use reading::Paged;
 pub use reading::{Far, Progress, Reading};
 
@@ -76,6 +76,8 @@ pub trait Observer: Send + Sync + 'static {
     fn retry(&self);
     /// The service answered 429.
     fn throttled(&self);
+    /// A request was held back for so long to keep below the service's limits.
+    fn held_back(&self, duration: Duration);
     /// A token was issued that expires then.
     fn token_expires(&self, at: chrono::DateTime<chrono::Utc>);
     /// The certificate that proves the identity expires then.
@@ -97,19 +99,20 @@ enum Kind {
 }
 
 impl Source {
-    /// Prepares the source of a tenant; sends nothing. Fails where `ca_file` cannot be read or
-    /// `graph_url` is plain http beyond loopback.
-    pub fn new(tenant: &config::Tenant, observer: Arc<dyn Observer>) -> Result<Self, SourceError> {
-        Self::with_policy(tenant, observer, RetryPolicy::default())
+    /// Prepares the source of a tenant; sends nothing. Fails where `ca_file` cannot be read, a
+    /// proxy's variable cannot be understood, or `graph_url` is plain http beyond loopback.
+    pub fn new(tenant: &config::Tenant, network: &Network, observer: Arc<dyn Observer>) -> Result<Self, SourceError> {
+        Self::with_policy(tenant, network, observer, RetryPolicy::default())
     }
 
     /// The same with another patience.
     pub fn with_policy(
         tenant: &config::Tenant,
+        network: &Network,
         observer: Arc<dyn Observer>,
         policy: RetryPolicy,
     ) -> Result<Self, SourceError> {
-        let client = Arc::new(graph::Client::new(tenant, observer, policy)?);
+        let client = Arc::new(graph::Client::new(tenant, network, observer, policy)?);
         let kind = match &tenant.source {
             config::Source::SessionsReport { page_size, path, columns } => {
                 let columns = columns::Columns::new(columns.clone());

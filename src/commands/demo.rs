@@ -17,6 +17,8 @@ use crate::simulator::{Options, Simulator, TenantOptions};
 const POLL_INTERVAL: &str = "5s";
 /// Sessions that end per second and tenant at `--demo.speed=1`: within a minute, every type rises.
 const LIVE_PER_SECOND: f64 = 0.35;
+/// The simulator has no limit, and the demo polls without regard to one.
+const REQUESTS_PER_MINUTE: u32 = 100_000;
 /// The demo's certificate authority, for the exporter to trust.
 const CA_FILE: &str = "simulator-ca.pem";
 
@@ -56,7 +58,7 @@ fn options(flags: &Demo) -> Options {
 fn configuration(simulator: &Simulator, storage: &Path) -> Result<Config, Failure> {
     let url = simulator.url();
     let mut yaml = format!(
-        "global:\n  poll_interval: {POLL_INTERVAL}\n  graph_url: {url}\n  authority_url: {url}\n  ca_file: {CA_FILE}\ntenants:\n"
+        "global:\n  poll_interval: {POLL_INTERVAL}\n  graph_url: {url}\n  authority_url: {url}\n  ca_file: {CA_FILE}\n  requests_per_minute: {REQUESTS_PER_MINUTE}\ntenants:\n"
     );
     for name in ["contoso", "fabrikam", "northwind"] {
         let tenant = simulator.tenant(name).map_err(Failure::other)?;

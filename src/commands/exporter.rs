@@ -17,7 +17,7 @@ use crate::ledger::writer::{self, Writer};
 use crate::ledger::{Ledger, Settings};
 use crate::metrics::{Build, BusinessCollector, Own, register_process};
 use crate::poll::TenantPoll;
-use crate::source::SourceError;
+use crate::source::{Network, SourceError};
 use crate::status::Status;
 
 /// The ledger's name where health names it.
@@ -76,13 +76,14 @@ impl Exporter {
         let (writer, published, task) = Writer::start(ledger, Arc::new(observer));
         let business = BusinessCollector::new(published).map_err(Failure::other)?;
         registry.register(Box::new(business)).map_err(Failure::other)?;
+        let network = Network::new(|name| std::env::var(name).ok());
         let tenants = config
             .tenants
             .iter()
             .map(|tenant| {
                 let metrics = own.tenant(&tenant.name, tenant.poll_interval);
                 let restored = restored.tenants.iter().find(|restored| restored.name == tenant.name);
-                let poll = TenantPoll::new(tenant, restored, metrics, status.clone())?;
+                let poll = TenantPoll::new(tenant, &network, restored, metrics, status.clone())?;
                 Ok(Arc::new(poll.told_to(display.tenant(&tenant.name))))
             })
             .collect::<Result<_, _>>()

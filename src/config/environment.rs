@@ -54,7 +54,7 @@ fn credential(client_id: String, around: &Around<'_>) -> Result<Credential, Erro
         Some(token_file) => Ok(Credential::WorkloadIdentity { client_id, token_file }),
         None => {
             let problem = format!(
-                "not set; set it, or {CERTIFICATE_PATH} or {FEDERATED_TOKEN_FILE}, or name a configuration with --config.file"
+                "not set; set it, or {CERTIFICATE_PATH} or {FEDERATED_TOKEN_FILE}, or name a configuration with --config.file, or try the command demo"
             );
             Err(Error::new(CLIENT_SECRET, 0, problem))
         }

@@ -29,7 +29,7 @@ pub(super) fn secret(name: &str, base: &Path) -> Checked<PathBuf> {
 /// be needed for that, and both files may be exchanged at any time.
 pub(super) fn key_pair(name: &str, base: &Path) -> Checked<PathBuf> {
     let (path, bytes) = read(name, base, MAX_SECRET_BYTES)?;
-    if bytes.is_empty() {
+    if bytes.trim_ascii().is_empty() {
         return Err("the file is empty; give certificate and private key as PEM, or PKCS #12".to_owned());
     }
     Ok(path)

@@ -23,10 +23,13 @@ const POLL_INTERVAL: RangeInclusive<Duration> = SECOND..=DAY;
 const LOOKBACK: RangeInclusive<Duration> = MINUTE..=DAY.saturating_mul(365);
 /// OData services cap `$top` at 999 or 1000.
 pub(super) const PAGE_SIZE: RangeInclusive<u32> = 1..=1000;
+/// A page a minute is the slowest that still reads a report within hours; beyond the upper bound there is
+/// no limit to speak of.
+const REQUESTS_PER_MINUTE: RangeInclusive<u32> = 1..=100_000;
 /// Each bucket is a series for each tenant and session type.
 const MAX_BUCKETS: usize = 100;
 /// Far longer than any address, column or id in use; keeps log lines and requests readable.
-const MAX_URL_BYTES: usize = 1024;
+pub(super) const MAX_URL_BYTES: usize = 1024;
 const MAX_COLUMN_BYTES: usize = 128;
 /// A GUID has 36 characters, a domain at most 253.
 const MAX_TENANT_ID_BYTES: usize = 253;
@@ -168,6 +171,16 @@ pub(super) fn page_size(rows: u32) -> Checked<u32> {
         Ok(rows)
     } else {
         Err(format!("{rows} is out of bounds; choose {} to {}", PAGE_SIZE.start(), PAGE_SIZE.end()))
+    }
+}
+
+/// `requests_per_minute`.
+pub(super) fn requests_per_minute(number: u32) -> Checked<u32> {
+    if REQUESTS_PER_MINUTE.contains(&number) {
+        Ok(number)
+    } else {
+        let (from, to) = (REQUESTS_PER_MINUTE.start(), REQUESTS_PER_MINUTE.end());
+        Err(format!("{number} is out of bounds; choose {from} to {to}"))
     }
 }
 

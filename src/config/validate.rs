@@ -11,10 +11,12 @@ use url::Url;
 
 use super::block::{self, Place};
 use super::cloud::Cloud;
+use super::proxy::{NoProxy, Proxy, ProxyUrl};
 use super::raw::{self, Key};
 use super::{
-    Around, Config, Credential, DEFAULT_LOOKBACK, DEFAULT_PAGE_SIZE, DEFAULT_POLL_INTERVAL, Error, FirstRun,
-    HelperLabel, MAX_TENANTS, Metrics, SESSIONS_REPORT_PATH, Source, Tenant, duration, environment, files, rules,
+    Around, Config, Credential, DEFAULT_LOOKBACK, DEFAULT_PAGE_SIZE, DEFAULT_POLL_INTERVAL,
+    DEFAULT_REQUESTS_PER_MINUTE, Error, FirstRun, HelperLabel, MAX_TENANTS, Metrics, SESSIONS_REPORT_PATH, Source,
+    Tenant, duration, environment, files, rules,
 };
 use crate::session::DURATION_BOUNDS;
 
@@ -95,6 +97,25 @@ fn metrics(raw: &Key<raw::Metrics>, root: &Place) -> Result<Metrics, Error> {
     Ok(metrics)
 }
 
+/// The three keys are one setting: whoever gives one of them gives all of it.
+fn proxy(raw: &raw::Tenant, place: &Place) -> Result<Option<Proxy>, Error> {
+    let url = place.optional("proxy_url", &raw.proxy_url, |url| ProxyUrl::parse(url))?;
+    let no_proxy = place.optional("no_proxy", &raw.no_proxy, |list| match url {
+        None => Err("there is no proxy_url beside it; add it, or set NO_PROXY in the environment".to_owned()),
+        Some(_) => NoProxy::parse(list),
+    })?;
+    let environment = place.optional("proxy_from_environment", &raw.proxy_from_environment, |wanted| match url {
+        Some(_) if *wanted => Err("proxy_url is given as well; remove one of the two".to_owned()),
+        _ => Ok(*wanted),
+    })?;
+    Ok(match (url, environment) {
+        (Some(url), _) => Some(Proxy::Via { url, no_proxy: no_proxy.unwrap_or_default() }),
+        (None, Some(true)) => Some(Proxy::Environment),
+        (None, Some(false)) => Some(Proxy::Direct),
+        (None, None) => None,
+    })
+}
+
 /// The keys that both `global` and a tenant may have, each by its rule.
 #[derive(Default)]
 pub(super) struct Keys {
@@ -102,6 +123,8 @@ pub(super) struct Keys {
     pub graph_url: Option<Url>,
     pub authority_url: Option<Url>,
     pub ca_file: Option<PathBuf>,
+    pub proxy: Option<Proxy>,
+    pub requests_per_minute: Option<u32>,
     pub credential: Option<Credential>,
     pub source: Option<Source>,
     pub poll_interval: Option<Duration>,
@@ -118,6 +141,10 @@ impl Keys {
             graph_url: place.optional("graph_url", &raw.graph_url, |url| rules::graph_url(url))?,
             authority_url: place.optional("authority_url", &raw.authority_url, |url| rules::authority_url(url))?,
             ca_file: place.optional("ca_file", &raw.ca_file, |name| files::certificates(name, around.base))?,
+            proxy: proxy(raw, place)?,
+            requests_per_minute: place.optional("requests_per_minute", &raw.requests_per_minute, |number| {
+                rules::requests_per_minute(*number)
+            })?,
             credential: credential
                 .map(|raw| block::credential(&raw.value, &place.child("credential", raw), around))
                 .transpose()?,
@@ -135,6 +162,8 @@ impl Keys {
             graph_url: self.graph_url.or_else(|| global.graph_url.clone()),
             authority_url: self.authority_url.or_else(|| global.authority_url.clone()),
             ca_file: self.ca_file.or_else(|| global.ca_file.clone()),
+            proxy: self.proxy.or_else(|| global.proxy.clone()),
+            requests_per_minute: self.requests_per_minute.or(global.requests_per_minute),
             credential: self.credential.or_else(|| global.credential.clone()),
             source: self.source.or_else(|| global.source.clone()),
             poll_interval: self.poll_interval.or(global.poll_interval),
@@ -170,6 +199,8 @@ impl Keys {
                 .authority_url
                 .map_or_else(|| place.check(rules::authority_url(cloud.authority())), Ok)?,
             ca_file: self.ca_file,
+            proxy: self.proxy.unwrap_or_default(),
+            requests_per_minute: self.requests_per_minute.unwrap_or(DEFAULT_REQUESTS_PER_MINUTE),
             credential,
             source: self.source.unwrap_or_else(|| Source::SessionsReport {
                 page_size: DEFAULT_PAGE_SIZE,

@@ -146,6 +146,8 @@ catalogue! {
             "Requests that were sent again.";
         GRAPH_THROTTLED = Counter "graph_throttled_total" [TENANT]
             "Requests that were answered 429.";
+        GRAPH_THROTTLE_WAIT = Counter "graph_throttle_wait_seconds_total" [TENANT]
+            "Time for which requests were held back to keep below the service's limits.";
         TOKEN_EXPIRY = Gauge "token_expiry_timestamp_seconds" [TENANT]
             "Expiry of the access token in use, in Unix time. Absent where no token is used or none was issued yet.";
         CREDENTIAL_EXPIRY = Gauge "credential_expiry_timestamp_seconds" [TENANT]

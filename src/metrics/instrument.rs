@@ -1,12 +1,17 @@
 //! Instruments made from entries of the catalogue and registered at once.
 
 use prometheus::core::{Collector, Desc};
-use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, Result};
+use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, Result};
 
 use super::catalogue::Metric;
 
 pub(super) fn counters(registry: &Registry, metric: &Metric) -> Result<IntCounterVec> {
     register(registry, IntCounterVec::new(Opts::new(metric.name, metric.help), metric.labels)?)
+}
+
+/// A counter of time.
+pub(super) fn seconds(registry: &Registry, metric: &Metric) -> Result<CounterVec> {
+    register(registry, CounterVec::new(Opts::new(metric.name, metric.help), metric.labels)?)
 }
 
 pub(super) fn gauges(registry: &Registry, metric: &Metric) -> Result<GaugeVec> {

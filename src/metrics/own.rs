@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use prometheus::{GaugeVec, HistogramVec, IntCounterVec, Registry};
+use prometheus::{CounterVec, GaugeVec, HistogramVec, IntCounterVec, Registry};
 
 use super::families::unix_seconds;
 use super::{catalogue, instrument};
@@ -46,6 +46,7 @@ struct Instruments {
     request_durations: HistogramVec,
     retries: IntCounterVec,
     throttled: IntCounterVec,
+    throttle_wait: CounterVec,
     token_expiry: GaugeVec,
     credential_expiry: GaugeVec,
     commits: IntCounterVec,
@@ -78,6 +79,7 @@ impl Own {
             request_durations: instrument::histograms(registry, &c::GRAPH_REQUEST_DURATION, GRAPH_BUCKETS)?,
             retries: counters(&c::GRAPH_RETRIES)?,
             throttled: counters(&c::GRAPH_THROTTLED)?,
+            throttle_wait: instrument::seconds(registry, &c::GRAPH_THROTTLE_WAIT)?,
             token_expiry: gauges(&c::TOKEN_EXPIRY)?,
             credential_expiry: gauges(&c::CREDENTIAL_EXPIRY)?,
             commits: counters(&c::LEDGER_COMMITS)?,
@@ -105,6 +107,7 @@ impl Own {
         for counters in [&own.polls, &own.retries, &own.throttled] {
             counters.with_label_values(&[name]);
         }
+        own.throttle_wait.with_label_values(&[name]);
         for reason in FailureReason::ALL {
             own.poll_failures.with_label_values(&[name, reason.as_str()]);
         }
@@ -179,6 +182,10 @@ impl Observer for TenantMetrics {
 
     fn throttled(&self) {
         self.own.throttled.with_label_values(&[&*self.name]).inc();
+    }
+
+    fn held_back(&self, duration: Duration) {
+        self.own.throttle_wait.with_label_values(&[&*self.name]).inc_by(duration.as_secs_f64());
     }
 
     fn token_expires(&self, at: DateTime<Utc>) {
@@ -256,6 +263,8 @@ mod tests {
         observer.request(Endpoint::SessionsReport, Some(429), Duration::from_millis(200));
         observer.request(Endpoint::SessionsReport, None, Duration::from_millis(200));
         observer.throttled();
+        observer.held_back(Duration::from_millis(1500));
+        observer.held_back(Duration::from_millis(250));
         observer.retry();
         observer.token_expires(at);
         observer.credential_expires(at);
@@ -274,6 +283,8 @@ mod tests {
             r#"graph_requests_total{code="error",endpoint="sessions_report",tenant="a"} 1"#,
             r#"graph_request_duration_seconds_count{endpoint="sessions_report"} 2"#,
             r#"graph_throttled_total{tenant="a"} 1"#,
+            r#"graph_throttle_wait_seconds_total{tenant="a"} 1.75"#,
+            r#"graph_throttle_wait_seconds_total{tenant="b"} 0"#,
             r#"graph_retries_total{tenant="a"} 1"#,
             r#"graph_retries_total{tenant="b"} 0"#,
             r#"token_expiry_timestamp_seconds{tenant="a"} 1774000000.5"#,

@@ -12,9 +12,13 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use serde_json::json;
 
 use super::body::Script;
+use super::export::blob::VERSION;
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 pub(super) const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
+
+const MS_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
+const MS_VERSION: HeaderName = HeaderName::from_static("x-ms-version");
 
 /// A request with its body, and what the answer needs to know of it.
 pub(super) struct Call {
@@ -114,8 +118,20 @@ impl Answer {
         self
     }
 
-    /// The answer as it goes to the client.
+    /// The answer as Graph sends it to the client.
     pub fn dress(self, call: &Call) -> Response<Script> {
+        self.response(call, &[(REQUEST_ID, &call.request_id), (CLIENT_REQUEST_ID, call.client_request_id())])
+    }
+
+    /// The answer as blob storage sends it, which does not compress what it sends.
+    pub fn dress_as_blob(mut self, call: &Call) -> Response<Script> {
+        if let Payload::Plain(bytes) = self.payload {
+            self.payload = Payload::Scripted(bytes.into());
+        }
+        self.response(call, &[(MS_REQUEST_ID, &call.request_id), (MS_VERSION, VERSION)])
+    }
+
+    fn response(self, call: &Call, labels: &[(HeaderName, &str)]) -> Response<Script> {
         let mut headers = HeaderMap::new();
         let mut set = |name: HeaderName, value: &str| {
             if let Ok(value) = HeaderValue::from_str(value) {
@@ -123,8 +139,9 @@ impl Answer {
             }
         };
         set(DATE, &httpdate::fmt_http_date(SystemTime::from(call.now)));
-        set(REQUEST_ID, &call.request_id);
-        set(CLIENT_REQUEST_ID, call.client_request_id());
+        for (name, value) in labels {
+            set(name.clone(), value);
+        }
         for (name, value) in self.headers {
             set(name, &value);
         }

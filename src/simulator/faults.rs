@@ -44,10 +44,7 @@ pub(super) fn instead(scenario: Scenario, call: &Call, options: &Options) -> Opt
         Scenario::GatewayTimeout => failed(StatusCode::GATEWAY_TIMEOUT, ""),
         Scenario::HtmlError => Answer::new(StatusCode::BAD_GATEWAY, HTML, PAGE),
         Scenario::HtmlBody => Answer::new(StatusCode::OK, HTML, PAGE),
-        Scenario::HugeBody => {
-            let spaces = Bytes::from(vec![b' '; CHUNK]);
-            scripted([Step::Data(Bytes::from_static(OPENING)), Step::Repeat(spaces, CHUNKS)])
-        }
+        Scenario::HugeBody => endless("application/json; charset=utf-8"),
         Scenario::GzipBomb => gzip_bomb(),
         Scenario::Redirect => {
             let location = format!("{}{}", options.foreign_origin, call.path);
@@ -64,6 +61,11 @@ pub(super) fn damaged(scenario: Scenario, answer: Answer, options: &Options) -> 
         Scenario::Slow => Step::Stall(options.stall),
         _ => return answer,
     };
+    with_a_break(answer, between)
+}
+
+/// The answer with something in the middle of its body.
+pub(super) fn with_a_break(answer: Answer, between: Step) -> Answer {
     let Payload::Plain(whole) = answer.payload else { return answer };
     let length = whole.len().to_string();
     let whole = Bytes::from(whole);
@@ -73,16 +75,25 @@ pub(super) fn damaged(scenario: Scenario, answer: Answer, options: &Options) -> 
     Answer { payload, ..answer }.with(CONTENT_LENGTH, length)
 }
 
-fn scripted(steps: impl IntoIterator<Item = Step>) -> Answer {
-    let headers = vec![(CONTENT_TYPE, "application/json; charset=utf-8".to_owned())];
+/// A body that goes on and on.
+pub(super) fn endless(content_type: &str) -> Answer {
+    let spaces = Bytes::from(vec![b' '; CHUNK]);
+    scripted(content_type, [Step::Data(Bytes::from_static(OPENING)), Step::Repeat(spaces, CHUNKS)])
+}
+
+fn scripted(content_type: &str, steps: impl IntoIterator<Item = Step>) -> Answer {
+    let headers = vec![(CONTENT_TYPE, content_type.to_owned())];
     Answer { status: StatusCode::OK, headers, payload: Payload::Scripted(Script::new(steps)), write: false }
 }
 
 fn gzip_bomb() -> Answer {
     let Bomb { opening, spaces, trailer } = &*BOMB;
     let steps = [Step::Data(opening.clone()), Step::Repeat(spaces.clone(), CHUNKS), Step::Data(trailer.clone())];
-    scripted(steps).with(CONTENT_ENCODING, "gzip")
+    scripted("application/json; charset=utf-8", steps).with(CONTENT_ENCODING, "gzip")
 }
+
+/// A last, empty block of stored bytes: the end of what [`flushed`] begins.
+pub(super) const END_OF_DEFLATE: [u8; 5] = [1, 0, 0, 0xff, 0xff];
 
 /// A valid gzip stream of the same endless body. One piece is compressed once: a full flush leaves
 /// nothing behind that the next piece could refer to, so the same bytes serve for all.
@@ -95,8 +106,6 @@ struct Bomb {
 static BOMB: LazyLock<Bomb> = LazyLock::new(|| {
     /// Magic, deflate, no flags, no time, no extra flags, unknown system.
     const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
-    /// A last, empty block of stored bytes.
-    const END: [u8; 5] = [1, 0, 0, 0xff, 0xff];
     let chunk = vec![b' '; CHUNK];
     let mut opening = BytesMut::from(&HEADER[..]);
     opening.put_slice(&flushed(OPENING));
@@ -109,14 +118,15 @@ static BOMB: LazyLock<Bomb> = LazyLock::new(|| {
         crc.combine(&piece);
     }
     let length = OPENING.len() as u64 + CHUNK as u64 * CHUNKS;
-    let mut trailer = BytesMut::from(&END[..]);
+    let mut trailer = BytesMut::from(&END_OF_DEFLATE[..]);
     trailer.put_u32_le(crc.sum());
     // The format keeps the length modulo 2^32.
     trailer.put_u32_le(length as u32);
     Bomb { opening: opening.freeze(), spaces: flushed(&chunk).into(), trailer: trailer.freeze() }
 });
 
-fn flushed(bytes: &[u8]) -> Vec<u8> {
+/// A part of a deflate stream to which any other can be added.
+pub(super) fn flushed(bytes: &[u8]) -> Vec<u8> {
     /// Enough for a piece of one byte over and over, and for its markers.
     const SLACK: usize = 4096;
     let mut out = Vec::with_capacity(bytes.len() / 100 + SLACK);

@@ -8,9 +8,10 @@ use serde_json::json;
 
 use super::answer::{Answer, Call};
 use super::collection::{self, PageRequest};
+use super::export::{self, JobRequest, NewJob, Place};
 use super::faults;
 use super::report::{self, ReportRequest};
-use super::scenario::Scenario;
+use super::scenario::{Part, Scenario};
 use super::state::{Shared, TenantState};
 use super::tokens::Token;
 
@@ -18,11 +19,18 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const UNKNOWN_MEMBERS: &str = "include-unknown-enum-members";
 
+const ODATA: &str =
+    "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8";
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Resource<'a> {
     Report,
     Collection,
     Gateway(&'a str),
+    /// The export jobs of an API version.
+    ExportJobs(&'a str),
+    /// One of them, by id.
+    ExportJob(&'a str, &'a str),
 }
 
 impl<'a> Resource<'a> {
@@ -30,6 +38,12 @@ impl<'a> Resource<'a> {
         match path {
             report::PATH => Some(Self::Report),
             collection::PATH => Some(Self::Collection),
+            path if path.contains(export::PATH) => {
+                let (version, rest) = path.strip_prefix('/')?.split_once(export::PATH)?;
+                let resource =
+                    if rest.is_empty() { Self::ExportJobs(version) } else { Self::ExportJob(version, key(rest)?) };
+                matches!(version, "v1.0" | "beta").then_some(resource)
+            }
             path => {
                 let (tenant, segment) = path.strip_prefix("/gateway/")?.split_once('/')?;
                 (segment == collection::SEGMENT).then_some(Self::Gateway(tenant))
@@ -39,10 +53,38 @@ impl<'a> Resource<'a> {
 
     fn method(self) -> Method {
         match self {
-            Self::Report => Method::POST,
-            Self::Collection | Self::Gateway(_) => Method::GET,
+            Self::Report | Self::ExportJobs(_) => Method::POST,
+            Self::Collection | Self::Gateway(_) | Self::ExportJob(..) => Method::GET,
         }
     }
+
+    fn part(self) -> Part {
+        match self {
+            Self::Report | Self::Collection | Self::Gateway(_) => Part::Sessions,
+            Self::ExportJobs(_) => Part::Submission,
+            Self::ExportJob(..) => Part::Job,
+        }
+    }
+
+    /// The roles that the service names when none of them is there.
+    fn roles(self) -> &'static str {
+        match self {
+            Self::ExportJobs(_) | Self::ExportJob(..) => {
+                "DeviceManagementApps.Read.All, DeviceManagementApps.ReadWrite.All, \
+                 DeviceManagementConfiguration.Read.All, DeviceManagementConfiguration.ReadWrite.All, \
+                 DeviceManagementManagedDevices.Read.All, DeviceManagementManagedDevices.ReadWrite.All"
+            }
+            _ => "DeviceManagementServiceConfig.Read.All, DeviceManagementConfiguration.Read.All",
+        }
+    }
+}
+
+/// The key of an entity: `('key')`, or a segment of its own.
+fn key(rest: &str) -> Option<&str> {
+    let quoted = rest.strip_prefix("('").and_then(|rest| rest.strip_suffix("')"));
+    let encoded = || rest.strip_prefix("(%27").and_then(|rest| rest.strip_suffix("%27)"));
+    let key = quoted.or_else(encoded).or_else(|| rest.strip_prefix('/'))?;
+    (!key.is_empty() && !key.contains('/')).then_some(key)
 }
 
 /// Answers a request to Graph, or to a gateway in front of it.
@@ -52,6 +94,9 @@ pub(super) fn serve(shared: &Shared, call: &Call) -> (Option<Arc<TenantState>>, 
     let Some(resource) = Resource::at(&call.path) else {
         return (tenant, no_such_resource(call));
     };
+    if matches!(resource, Resource::ExportJobs(_)) && call.method == Method::GET {
+        return (tenant, no_list_of_jobs(call));
+    }
     if call.method != resource.method() {
         return (tenant, wrong_method(call, &resource.method()));
     }
@@ -60,7 +105,7 @@ pub(super) fn serve(shared: &Shared, call: &Call) -> (Option<Arc<TenantState>>, 
             return (None, no_such_resource(call));
         };
         let scenario = tenant.next_scenario(|scenario| {
-            !matches!(scenario, Scenario::TokenTransient | Scenario::ExpiredToken | Scenario::MissingRole)
+            scenario.concerns(Part::Sessions) && !matches!(scenario, Scenario::ExpiredToken | Scenario::MissingRole)
         });
         let answer = spoilt(shared, &tenant, resource, call, scenario);
         return (Some(tenant), answer);
@@ -81,14 +126,13 @@ fn authorized(shared: &Shared, token: &Token, resource: Resource<'_>, call: &Cal
         return unauthorized(call, EXPIRED);
     }
     let scenario = tenant.next_scenario(|scenario| match scenario {
-        Scenario::TokenTransient => false,
         Scenario::ExpiredToken => tenant.has_expired(token.serial),
-        _ => true,
+        scenario => scenario.concerns(resource.part()),
     });
     match scenario {
         Scenario::ExpiredToken => unauthorized(call, EXPIRED),
-        Scenario::MissingRole => forbidden(call),
-        _ if !tenant.options.permitted => forbidden(call),
+        Scenario::MissingRole => forbidden(call, resource),
+        _ if !tenant.options.permitted => forbidden(call, resource),
         _ => spoilt(shared, tenant, resource, call, scenario),
     }
 }
@@ -101,6 +145,9 @@ fn spoilt(shared: &Shared, tenant: &TenantState, resource: Resource<'_>, call: &
     let answer = match resource {
         Resource::Report => report_page(shared, tenant, call, scenario),
         Resource::Collection | Resource::Gateway(_) => collection_page(shared, tenant, call, scenario),
+        Resource::ExportJobs(version) => new_job(shared, tenant, version, call, scenario),
+        Resource::ExportJob(_, _) if scenario == Scenario::JobLost => no_such_resource(call),
+        Resource::ExportJob(version, id) => job(shared, tenant, (version, id), call),
     };
     faults::damaged(scenario, answer, &shared.options)
 }
@@ -149,12 +196,44 @@ fn collection_page(shared: &Shared, tenant: &TenantState, call: &Call, scenario:
         page_size: shared.options.page_size,
         unknown_members,
     };
-    let answer = Answer::new(
-        StatusCode::OK,
-        "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8",
-        collection::page(&snapshot, request, &layout, scenario),
-    );
+    let answer = Answer::new(StatusCode::OK, ODATA, collection::page(&snapshot, request, &layout, scenario));
     if unknown_members { answer.with(PREFERENCE_APPLIED, UNKNOWN_MEMBERS) } else { answer }
+}
+
+/// The only request to Graph that makes something: a job, which changes nothing of the tenant.
+fn new_job(shared: &Shared, tenant: &TenantState, version: &str, call: &Call, scenario: Scenario) -> Answer {
+    let request = match JobRequest::parse(&call.body) {
+        Ok(request) => request,
+        Err(message) => return Answer::error(call, StatusCode::BAD_REQUEST, "BadRequest", &message),
+    };
+    let snapshot = tenant.stream().snapshot(call.now, scenario);
+    let new = NewJob {
+        request,
+        scenario,
+        snapshot,
+        extended: shared.options.extended_columns,
+        looks_in_progress: shared.options.export_looks,
+        tenant_id: &tenant.options.tenant_id,
+        now: call.now,
+    };
+    let (origin, blob_origin) = (shared.origin(call), shared.blob_origin());
+    let place = Place { origin: &origin, version, blob_origin: &blob_origin };
+    let job = tenant.jobs().submit(new).submitted(&place);
+    Answer::new(StatusCode::CREATED, ODATA, job.to_string())
+}
+
+fn job(shared: &Shared, tenant: &TenantState, (version, id): (&str, &str), call: &Call) -> Answer {
+    let (origin, blob_origin) = (shared.origin(call), shared.blob_origin());
+    let place = Place { origin: &origin, version, blob_origin: &blob_origin };
+    match tenant.jobs().find(id) {
+        Some(job) => Answer::new(StatusCode::OK, ODATA, job.look(call.now, &place).to_string()),
+        None => no_such_resource(call),
+    }
+}
+
+/// Jobs cannot be listed. The words are the service's; with which status it says them is not known.
+fn no_list_of_jobs(call: &Call) -> Answer {
+    Answer::error(call, StatusCode::BAD_REQUEST, "BadRequest", "No method match route template")
 }
 
 fn bearer(call: &Call) -> Option<&str> {
@@ -168,13 +247,14 @@ fn unauthorized(call: &Call, message: &str) -> Answer {
 }
 
 /// Intune puts a JSON document inside the message.
-fn forbidden(call: &Call) -> Answer {
+fn forbidden(call: &Call, resource: Resource<'_>) -> Answer {
     let message = json!({
         "_version": 3,
         "Message": format!(
             "Application is not authorized to perform this operation. Application must have one of the following \
-             scopes: DeviceManagementServiceConfig.Read.All, DeviceManagementConfiguration.Read.All - Operation ID \
-             (for customer support): 00000000-0000-0000-0000-000000000000 - Activity ID: {} - Url: https://{}{}",
+             scopes: {} - Operation ID (for customer support): 00000000-0000-0000-0000-000000000000 - Activity ID: {} \
+             - Url: https://{}{}",
+            resource.roles(),
             call.client_request_id(),
             call.header(http::header::HOST).unwrap_or("localhost"),
             call.path,

@@ -20,7 +20,7 @@ pub struct Options {
     pub seed: u64,
     /// The tenants that exist.
     pub tenants: Vec<TenantOptions>,
-    /// The port on 127.0.0.1; 0 lets the system choose.
+    /// The port on 127.0.0.1; 0 lets the system choose. Blob storage always has one that it chose.
     pub port: u16,
     /// The certificate authority; a fresh one if `None`.
     pub authority: Option<Authority>,
@@ -52,6 +52,8 @@ pub struct Options {
     pub extended_columns: bool,
     /// Rows of a page where the request names no number.
     pub page_size: usize,
+    /// How often an export job is still in progress when it is asked about.
+    pub export_looks: u32,
     /// `expires_in` of a token.
     pub token_lifetime: Duration,
     /// The other origin of `foreign-link` and `redirect`.
@@ -110,6 +112,7 @@ impl Options {
             missing_start_share: 0.0,
             extended_columns: false,
             page_size: 50,
+            export_looks: 1,
             token_lifetime: Duration::from_secs(3599),
             foreign_origin: "https://graph.foreign.example".into(),
             stall: Duration::from_secs(60),

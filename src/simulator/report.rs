@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::properties::PROPERTIES;
+use super::columns::{Shape, UNKNOWN_TYPE, columns};
 use super::row::{Broken, Shown};
 use super::scenario::Scenario;
 use super::stream::Snapshot;
@@ -30,56 +30,14 @@ pub(super) struct ReportRequest {
     filter: Option<String>,
 }
 
-/// A column's name, its type, and its cell.
-type Column = (&'static str, &'static str, for<'a> fn(&'a View<'a>) -> Field<'a>);
-
-/// The documented columns. What `Attribute`, `Date` and `DateDifference` hold is not published; the
-/// service may differ.
-const DOCUMENTED: &[Column] = &[
-    ("Attribute", "String", |view| Field::Name(view.session.session_type.as_deref())),
-    ("Date", "DateTime", |view| Field::Date(view.session.start.or(view.session.end).and_then(midnight))),
-    ("DateDifference", "Int32", |view| Field::Number(minutes(view))),
-    ("HelperDeviceAadId", "String", |view| Field::Text(view.session.helper.device_aad_id.as_deref())),
-    ("HelperDeviceName", "String", |view| Field::Text(view.session.helper.device_name.as_deref())),
-    ("HelperEmail", "String", |view| Field::Text(view.session.helper.email.as_deref())),
-    ("HelperFirstName", "String", |view| Field::Text(view.session.helper.first_name.as_deref())),
-    ("HelperLastName", "String", |view| Field::Text(view.session.helper.last_name.as_deref())),
-    ("Sessionend", "DateTime", |view| Field::Date(view.end)),
-    ("SessionId", "String", |view| Field::Text(Some(&view.session.id))),
-    ("Sessionstart", "DateTime", |view| Field::Date(view.session.start)),
-    ("SharerDeviceAadId", "String", |view| Field::Text(view.session.sharer.device_aad_id.as_deref())),
-    ("SharerDeviceName", "String", |view| Field::Text(view.session.sharer.device_name.as_deref())),
-    ("SharerDeviceOS", "String", |view| Field::Text(view.session.sharer.os.as_deref())),
-    ("SharerDeviceSerialNumber", "String", |view| Field::Text(view.session.sharer_device_serial_number.as_deref())),
-    ("SharerEmail", "String", |view| Field::Text(view.session.sharer.email.as_deref())),
-    ("SharerFirstName", "String", |view| Field::Text(view.session.sharer.first_name.as_deref())),
-    ("SharerLastName", "String", |view| Field::Text(view.session.sharer.last_name.as_deref())),
-];
-
-/// The properties that no documented column tells.
-const EXTENDED: &[&str] = &[
-    "helperTenantId",
-    "helperOs",
-    "helperEnrollmentState",
-    "sharerTenantId",
-    "sharerEnrollmentState",
-    "helperUserId",
-    "sharerUserId",
-    "deviceId",
-    "helperCompanyName",
-    "sessionCreateDateTime",
-    "sessionDiagnosticCode",
-];
-
-/// Columns that the scenario `unknown-columns` adds, and what all rows hold there, as JSON.
-const UNKNOWN: &[(&str, &str, &str)] = &[
-    ("_RiskLevel", "Int32", "3"),
-    ("_RiskLevel_loc", "String", r#""Elevated""#),
-    ("Quality", "Double", "0.75"),
-    ("Tags", "String", r#"["a",{"b":null}]"#),
-];
-/// A session type that is not documented.
-const UNKNOWN_TYPE: &str = "annotation";
+/// What of the options shapes a page.
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
+    /// Whether the resource's property names occur as columns.
+    pub extended: bool,
+    /// Rows of a page where the request names no number.
+    pub page_size: usize,
+}
 
 impl ReportRequest {
     /// Reads the body; an empty one asks for everything by default.
@@ -119,7 +77,8 @@ pub(super) fn page(
     layout: Layout,
     scenario: Scenario,
 ) -> Result<Vec<u8>, String> {
-    let columns = columns(request, layout, scenario)?;
+    let columns = columns(&request.select, layout.extended, scenario, &request.skip.to_string())
+        .map_err(|missing| format!("Column '{missing}' does not exist in the report."))?;
     let top = request.top.filter(|top| *top > 0).unwrap_or(layout.page_size).min(MAX_TOP);
     let withheld = scenario == Scenario::EmptyPage && request.skip > 0;
     let top = if withheld { 0 } else { top };
@@ -140,54 +99,6 @@ pub(super) fn page(
     }
     out.extend_from_slice(format!(r#"],"SessionId":"{id}"}}"#).as_bytes());
     Ok(out)
-}
-
-/// What of the options shapes a page.
-#[derive(Clone, Copy)]
-pub(super) struct Layout {
-    /// Whether the resource's property names occur as columns.
-    pub extended: bool,
-    /// Rows of a page where the request names no number.
-    pub page_size: usize,
-}
-
-enum Shape {
-    Known(Column),
-    Unknown(&'static (&'static str, &'static str, &'static str)),
-}
-
-impl Shape {
-    fn heading(&self) -> (&'static str, &'static str) {
-        match self {
-            Self::Known((name, kind, _)) | Self::Unknown((name, kind, _)) => (name, kind),
-        }
-    }
-}
-
-/// The columns of the answer: sorted by name, whatever order they were selected in.
-fn columns(request: &ReportRequest, layout: Layout, scenario: Scenario) -> Result<Vec<Shape>, String> {
-    let extended = PROPERTIES.iter().filter(|(name, _)| layout.extended && EXTENDED.contains(name)).map(|property| {
-        let kind = if property.0.ends_with("DateTime") { "DateTime" } else { "String" };
-        (property.0, kind, property.1)
-    });
-    let mut columns: Vec<_> = DOCUMENTED.iter().copied().chain(extended).map(Shape::Known).collect();
-    if let Some(missing) = request.select.iter().find(|name| columns.iter().all(|column| column.heading().0 != **name))
-    {
-        return Err(format!("Column '{missing}' does not exist in the report."));
-    }
-    if !request.select.is_empty() {
-        columns.retain(|column| request.select.iter().any(|name| name == column.heading().0));
-    }
-    if scenario == Scenario::UnknownColumns {
-        columns.extend(UNKNOWN.iter().map(Shape::Unknown));
-    }
-    if scenario == Scenario::ShuffledColumns {
-        let page = request.skip.to_string();
-        columns.sort_by_key(|column| hash(&page, column.heading().0));
-    } else {
-        columns.sort_by_key(|column| column.heading().0.to_lowercase());
-    }
-    Ok(columns)
 }
 
 fn write_row(out: &mut Vec<u8>, shown: &Shown, columns: &[Shape], unknown_type: bool) {
@@ -255,12 +166,4 @@ fn separate(out: &mut Vec<u8>, number: usize) {
     if number > 0 {
         out.push(b',');
     }
-}
-
-fn midnight(time: chrono::DateTime<chrono::Utc>) -> Option<chrono::DateTime<chrono::Utc>> {
-    Some(time.date_naive().and_hms_opt(0, 0, 0)?.and_utc())
-}
-
-fn minutes(view: &View<'_>) -> Option<i64> {
-    Some((view.end? - view.session.start?).num_minutes())
 }

@@ -76,6 +76,77 @@ scenarios! {
     UnknownColumns = "unknown-columns",
     /// Five rows more that cannot be read: too short, too long, no row at all, no id, no date.
     BrokenRows = "broken-rows",
+    /// Export jobs that are submitted now stay in progress for ever.
+    JobStranded = "job-stranded",
+    /// Export jobs that are submitted now fail.
+    JobFailed = "job-failed",
+    /// Export jobs that are submitted now have odd statuses on their way: `unknown`, a name that is not
+    /// documented, none at all, and completed without an address.
+    JobStrange = "job-strange",
+    /// The address of an export that is submitted now leads to a foreign host over plain http.
+    JobPlainUrl = "job-plain-url",
+    /// An export job that is asked about is not there: 404.
+    JobLost = "job-lost",
+    /// Download: 403, as blob storage answers when the signature has expired.
+    DownloadExpired = "download-expired",
+    /// Download: 404, as blob storage answers when the file is no longer there.
+    DownloadGone = "download-gone",
+    /// Download: 503, as blob storage answers when it is busy.
+    DownloadUnavailable = "download-unavailable",
+    /// Download: shorter than its `Content-Length`; the connection is closed.
+    DownloadCut = "download-cut",
+    /// Download: without an end.
+    DownloadHuge = "download-huge",
+    /// Download: 302 to a foreign origin, signature and all.
+    DownloadRedirect = "download-redirect",
+    /// Download: 200 with an HTML page.
+    DownloadHtml = "download-html",
+    /// Download: something else than a ZIP archive.
+    DownloadNoZip = "download-no-zip",
+    /// Download: an archive without a file.
+    ZipEmpty = "zip-empty",
+    /// Download: an archive with two files.
+    ZipTwoFiles = "zip-two-files",
+    /// Download: a small archive whose file inflates beyond any sensible cap.
+    ZipBomb = "zip-bomb",
+}
+
+/// What a request asks for, as far as scenarios tell requests apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// A token.
+    Token,
+    /// A page of sessions.
+    Sessions,
+    /// A new export job.
+    Submission,
+    /// How far an export job is.
+    Job,
+    /// An export's file.
+    Download,
+}
+
+impl Scenario {
+    /// Whether the scenario applies to such a request. Most apply to every resource of Graph.
+    pub(super) fn concerns(self, part: Part) -> bool {
+        match self {
+            Self::TokenTransient => part == Part::Token,
+            Self::JobStranded | Self::JobFailed | Self::JobStrange | Self::JobPlainUrl => part == Part::Submission,
+            Self::JobLost => part == Part::Job,
+            Self::DownloadExpired
+            | Self::DownloadGone
+            | Self::DownloadUnavailable
+            | Self::DownloadCut
+            | Self::DownloadHuge
+            | Self::DownloadRedirect
+            | Self::DownloadHtml
+            | Self::DownloadNoZip
+            | Self::ZipEmpty
+            | Self::ZipTwoFiles
+            | Self::ZipBomb => part == Part::Download,
+            _ => matches!(part, Part::Sessions | Part::Submission | Part::Job),
+        }
+    }
 }
 
 /// There is no scenario of this name.

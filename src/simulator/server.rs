@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::answer::{Answer, CLIENT_REQUEST_ID, Call};
 use super::body::Script;
+use super::export::blob;
 use super::journal::{KEPT_BODY_BYTES, Recorded};
 use super::state::Shared;
 use super::{control, graph, token};
@@ -34,9 +35,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Before the next try when no connection can be accepted: open files may be short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// What a listener stands for.
+#[derive(Clone, Copy)]
+pub(super) enum Role {
+    /// Graph, the login host, and what steers the simulator.
+    Graph,
+    /// The blob storage that exports are downloaded from.
+    Blob,
+}
+
 /// Accepts connections until it is told to stop.
 pub(super) async fn run(
-    listener: TcpListener,
+    (listener, role): (TcpListener, Role),
     tls: Arc<ServerConfig>,
     shared: Arc<Shared>,
     stop: CancellationToken,
@@ -57,16 +67,16 @@ pub(super) async fn run(
         let (acceptor, shared, stop) = (acceptor.clone(), shared.clone(), stop.clone());
         tasks.spawn(async move {
             let _permit = permit;
-            stop.run_until_cancelled(connection(stream, acceptor, shared)).await;
+            stop.run_until_cancelled(connection(stream, acceptor, shared, role)).await;
         });
     }
 }
 
-async fn connection(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>) {
+async fn connection(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>, role: Role) {
     let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await else { return };
     let service = service_fn(move |request| {
         let shared = shared.clone();
-        async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+        async move { Ok::<_, Infallible>(answer(&shared, role, request).await) }
     });
     // An error here is a client that went away or a body that was cut on purpose.
     let _ = http1::Builder::new()
@@ -77,7 +87,7 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared
         .await;
 }
 
-async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Script> {
+async fn answer(shared: &Shared, role: Role, request: Request<Incoming>) -> Response<Script> {
     let (parts, body) = request.into_parts();
     let body = Limited::new(body, MAX_REQUEST_BYTES).collect().await.map(|body| body.to_bytes());
     let call = Call {
@@ -89,6 +99,11 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Script>
         now: shared.now(),
         request_id: uuid::Uuid::new_v4().to_string(),
     };
+    if matches!(role, Role::Blob) {
+        let (tenant, answer) = blob::serve(shared, &call);
+        shared.record_download(tenant.as_deref(), recorded(&call, &answer));
+        return answer.dress_as_blob(&call);
+    }
     if call.path.starts_with(control::PREFIX) {
         return control::serve(shared, &call).dress(&call);
     }

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::answer::Call;
 use super::application::Application;
+use super::export::Jobs;
 use super::journal::{Journal, Recorded};
 use super::options::{Options, TenantOptions};
 use super::scenario::{Scenario, Switch};
@@ -19,6 +20,7 @@ pub(super) struct Shared {
     pub options: Options,
     tenants: Vec<Arc<TenantState>>,
     port: u16,
+    blob_port: u16,
     tokens: Mutex<Tokens>,
     strays: Mutex<Journal>,
 }
@@ -31,12 +33,14 @@ pub(super) struct TenantState {
     stream: Mutex<Stream>,
     switch: Mutex<Switch>,
     journal: Mutex<Journal>,
+    jobs: Mutex<Jobs>,
+    downloads: Mutex<Journal>,
     expired_serials: AtomicU64,
 }
 
 impl Shared {
     /// The state at the start.
-    pub fn new(options: Options, port: u16, started: DateTime<Utc>) -> Self {
+    pub fn new(options: Options, [port, blob_port]: [u16; 2], started: DateTime<Utc>) -> Self {
         let tenant = |tenant: &TenantOptions| {
             Arc::new(TenantState {
                 options: tenant.clone(),
@@ -47,11 +51,13 @@ impl Shared {
                 stream: Mutex::new(Stream::new(&options, tenant, started)),
                 switch: Mutex::default(),
                 journal: Mutex::default(),
+                jobs: Mutex::default(),
+                downloads: Mutex::default(),
                 expired_serials: AtomicU64::new(0),
             })
         };
         let tenants = options.tenants.iter().map(tenant).collect();
-        Self { tenants, options, port, tokens: Mutex::default(), strays: Mutex::default() }
+        Self { tenants, options, port, blob_port, tokens: Mutex::default(), strays: Mutex::default() }
     }
 
     /// The time.
@@ -62,6 +68,11 @@ impl Shared {
     /// The origins by which the simulator is reached, the usual one first.
     pub fn origins(&self) -> [String; 3] {
         ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("https://{host}:{}", self.port))
+    }
+
+    /// The origin of the blob storage that exports are downloaded from.
+    pub fn blob_origin(&self) -> String {
+        format!("https://localhost:{}", self.blob_port)
     }
 
     /// The origin that a request came to.
@@ -115,6 +126,11 @@ impl Shared {
         lock(tenant.map_or(&self.strays, |tenant| &tenant.journal)).record(request);
     }
 
+    /// Keeps a request to blob storage in the journal of its tenant, or among those of none.
+    pub fn record_download(&self, tenant: Option<&TenantState>, request: Recorded) {
+        lock(tenant.map_or(&self.strays, |tenant| &tenant.downloads)).record(request);
+    }
+
     /// The requests that no tenant could be told for.
     pub fn strays(&self) -> Vec<Recorded> {
         lock(&self.strays).requests()
@@ -130,6 +146,16 @@ impl TenantState {
     /// What its application may prove itself by.
     pub fn application(&self) -> MutexGuard<'_, Application> {
         lock(&self.application)
+    }
+
+    /// Its export jobs.
+    pub fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        lock(&self.jobs)
+    }
+
+    /// The requests for its exports' files, oldest first.
+    pub fn downloads(&self) -> Vec<Recorded> {
+        lock(&self.downloads).requests()
     }
 
     /// The scenario of a request, if it applies to such a one.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::answer::{Answer, CLIENT_REQUEST_ID, Call};
 use super::assertion;
-use super::scenario::Scenario;
+use super::scenario::{Part, Scenario};
 use super::state::{Shared, TenantState};
 
 /// Why Entra refuses.
@@ -56,7 +56,7 @@ fn grant(shared: &Shared, tenant: Option<&Arc<TenantState>>, segment: &str, call
             ),
         ));
     };
-    if tenant.next_scenario(|scenario| scenario == Scenario::TokenTransient) == Scenario::TokenTransient {
+    if tenant.next_scenario(|scenario| scenario.concerns(Part::Token)) == Scenario::TokenTransient {
         let message = "A transient error has occurred. Please try again.".into();
         return Err(refusal(400, "temporarily_unavailable", 90033, message));
     }

@@ -1,7 +1,7 @@
 //! Microsoft Graph, or what stands in for it, over HTTP.
 //!
-//! `transport` makes one attempt under every limit; `retry` decides whether another follows;
-//! `auth` gets the token; [`Client`] joins them. The token goes to the configured origin only.
+//! `network` has the ways out, which tenants share; `transport` makes one attempt under every limit;
+//! `retry` decides whether another follows, `rate` when; `auth` gets the token; [`Client`] joins them. The token goes to the configured origin only.
 
 mod auth;
 mod body;
@@ -10,15 +10,19 @@ mod client;
 mod entra;
 mod errors;
 mod metadata;
+mod network;
+mod rate;
 mod retry;
 #[cfg(test)]
 mod tests;
 mod token_wire;
 mod transport;
+mod trust;
 mod url;
 
 pub use claims::Claims;
 pub use client::{Client, Request};
+pub use network::Network;
 pub use retry::{Budget, RetryPolicy, Timeouts};
 pub use transport::Answer;
 

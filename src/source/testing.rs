@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use url::Url;
 
-use super::graph::RetryPolicy;
+use super::graph::{Network, RetryPolicy};
 use super::{Endpoint, Observer, Source};
 use crate::config;
 
@@ -217,6 +217,10 @@ impl Observer for Witness {
         self.hear("throttled".to_owned());
     }
 
+    fn held_back(&self, _: Duration) {
+        self.hear("held back".to_owned());
+    }
+
     fn token_expires(&self, _: chrono::DateTime<chrono::Utc>) {
         self.hear("token".to_owned());
     }
@@ -251,6 +255,8 @@ fn tenant(fake: &Fake, source: config::Source) -> config::Tenant {
         graph_url: fake.url.clone(),
         authority_url: fake.url.clone(),
         ca_file: fake.ca_file.clone(),
+        proxy: config::Proxy::Environment,
+        requests_per_minute: config::DEFAULT_REQUESTS_PER_MINUTE,
         credential: config::Credential::None,
         source,
         poll_interval: Duration::from_secs(300),
@@ -262,5 +268,5 @@ fn tenant(fake: &Fake, source: config::Source) -> config::Tenant {
 /// The source of a tenant, and what its observer hears.
 pub fn source(tenant: &config::Tenant) -> (Source, Arc<Witness>) {
     let witness = Arc::new(Witness::default());
-    (Source::with_policy(tenant, witness.clone(), quick()).unwrap(), witness)
+    (Source::with_policy(tenant, &Network::new(|_| None), witness.clone(), quick()).unwrap(), witness)
 }

@@ -214,7 +214,7 @@ fn the_defaults_are_what_they_are_said_to_be() {
         assert_eq!(hash(&metrics, &tenant), hash("", ""), "{key}: {default}");
         checked += 1;
     }
-    assert_eq!(checked, 6);
+    assert_eq!(checked, 8);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod cli;
 mod config;
+mod credentials;
 mod demo;
 mod docs;
 mod exactness;

@@ -304,12 +304,12 @@ impl Lab {
         self.clock.now()
     }
 
-    /// A configuration with these `global` keys and, for each named tenant, these keys besides name,
+    /// A configuration, without a limit of requests, with these `global` keys and, for each named tenant, these keys besides name,
     /// id and client secret.
     pub fn configuration(&self, global: &str, tenants: &[(&str, &str)]) -> PathBuf {
         let url = self.simulator.url();
         let mut yaml = format!(
-            "global: {{graph_url: \"{url}\", authority_url: \"{url}\", ca_file: ca.pem, {global}}}\ntenants:\n"
+            "global: {{graph_url: \"{url}\", authority_url: \"{url}\", ca_file: ca.pem, requests_per_minute: 100000, {global}}}\ntenants:\n"
         );
         for (name, keys) in tenants {
             let tenant = self.simulator.tenant(name).unwrap();

@@ -102,7 +102,7 @@ fn history(seed: u64, hours_later: i64) -> (Tenant, Vec<Arc<Session>>) {
     let clock = TestClock::start();
     clock.pass(TimeDelta::hours(hours_later));
     let options = Options { seed, ..clock.options(vec![TenantOptions::new("contoso")]) };
-    let state = Shared::new(options, 0, clock.now());
+    let state = Shared::new(options, [0, 0], clock.now());
     let state = Arc::new(state);
     let tenant = Tenant { state: state.tenant("contoso").unwrap(), shared: state };
     let ended = tenant.ended(clock.now());
@@ -133,7 +133,7 @@ fn live_sessions_belong_to_their_run() {
         let clock = TestClock::start();
         let tenant = TenantOptions { sessions_per_day: 0.0, live_per_second: 2.0, ..TenantOptions::new("contoso") };
         clock.pass(TimeDelta::seconds(started));
-        let shared = Shared::new(clock.options(vec![tenant]), 0, clock.now());
+        let shared = Shared::new(clock.options(vec![tenant]), [0, 0], clock.now());
         clock.pass(TimeDelta::minutes(5));
         let tenant = shared.tenant("contoso").unwrap();
         tenant.stream().ended(clock.now()).iter().map(|session| session.id.clone()).collect()
@@ -172,7 +172,7 @@ fn office_hours_follow_the_tenants_zone() {
     let busiest = |offset: TimeDelta| {
         let clock = TestClock::start();
         let tenant = TenantOptions { utc_offset: offset, sessions_per_day: 500.0, ..TenantOptions::new("contoso") };
-        let shared = Shared::new(clock.options(vec![tenant]), 0, clock.now());
+        let shared = Shared::new(clock.options(vec![tenant]), [0, 0], clock.now());
         let mut hours = [0; 24];
         for session in shared.tenant("contoso").unwrap().stream().ended(clock.now()) {
             hours[session.end.unwrap().hour() as usize] += 1;

@@ -12,6 +12,8 @@ use super::auth::{Credentials, Token};
 use super::body::Caps;
 use super::claims::Claims;
 use super::errors;
+use super::network::Network;
+use super::rate::Rate;
 use super::retry::{Attempt, Budget, Failure, Retry, RetryPolicy};
 use super::transport::{Answer, Outgoing, Transport};
 use super::url::{is_protected, is_same_origin, shown};
@@ -41,6 +43,7 @@ pub struct Client {
     link: Arc<Link>,
     credentials: Credentials,
     policy: RetryPolicy,
+    rate: Rate,
 }
 
 /// The way out, shared by requests to the service and to the token endpoint: one attempt, reported and
@@ -52,12 +55,18 @@ pub(super) struct Link {
 
 impl Client {
     /// A client for a tenant; sends nothing yet.
-    pub fn new(tenant: &config::Tenant, observer: Arc<dyn Observer>, policy: RetryPolicy) -> Result<Self, SourceError> {
-        Self::with_caps(tenant, observer, policy, Caps::PAGE)
+    pub fn new(
+        tenant: &config::Tenant,
+        network: &Network,
+        observer: Arc<dyn Observer>,
+        policy: RetryPolicy,
+    ) -> Result<Self, SourceError> {
+        Self::with_caps(tenant, network, observer, policy, Caps::PAGE)
     }
 
     pub(super) fn with_caps(
         tenant: &config::Tenant,
+        network: &Network,
         observer: Arc<dyn Observer>,
         policy: RetryPolicy,
         caps: Caps,
@@ -66,9 +75,10 @@ impl Client {
             let message = format!("graph_url {} is plain http: only loopback may be", shown(&tenant.graph_url));
             return Err(SourceError::new(FailureReason::BadRequest, message));
         }
-        let transport = Transport::new(tenant.ca_file.as_deref(), policy.timeouts, caps)?;
+        let transport = Transport::new(network, tenant, policy.timeouts, caps)?;
         let link = Arc::new(Link { transport, observer });
-        Ok(Self { origin: tenant.graph_url.clone(), link, credentials: Credentials::new(tenant), policy })
+        let (origin, rate) = (tenant.graph_url.clone(), network.rate(tenant, &policy));
+        Ok(Self { origin, link, credentials: Credentials::new(tenant), policy, rate })
     }
 
     /// A poll's whole patience.
@@ -91,9 +101,14 @@ impl Client {
         let (mut number, mut fresh, mut renewed) = (1, false, false);
         loop {
             let token = self.credentials.token(&self.link, budget).await?;
-            // The token's own failures have been charged already.
+            self.rate.wait(&request.url, &*self.link.observer).await?;
+            // The token's own failures have been charged already, and being held back is no failure.
             let attempt = Attempt { number, began: Instant::now() };
-            let failure = match self.attempt(request, token.as_ref(), fresh).await {
+            let outcome = self.attempt(request, token.as_ref(), fresh).await;
+            if let Ok(answer) = &outcome {
+                self.rate.heard(&answer.headers);
+            }
+            let failure = match outcome {
                 Ok(answer) if answer.status.is_success() => return Ok(answer),
                 Ok(answer) if answer.status == StatusCode::UNAUTHORIZED && !renewed && token.is_some() => {
                     // The token may have been revoked early, or its file rewritten since.

@@ -28,10 +28,23 @@ pub(super) fn failure(answer: &Answer, method: &http::Method, url: &Url, endpoin
     if let Some(id) = answer.headers.get("request-id").and_then(|id| id.to_str().ok()) {
         message.push_str(&format!(" (request-id {})", one_line(id)));
     }
+    if let Some(limit) = exceeded(answer) {
+        message.push_str(&format!(" (limit: {limit})"));
+    }
     if !remedy.is_empty() {
         message.push_str(&format!("; {remedy}"));
     }
     Failure { error: SourceError::new(reason, message), retry }
+}
+
+/// Which limit was exceeded and why, as some services of Graph tell for people to read.
+fn exceeded(answer: &Answer) -> Option<String> {
+    if answer.status != StatusCode::TOO_MANY_REQUESTS {
+        return None;
+    }
+    let said = |name| answer.headers.get(name).and_then(|value| value.to_str().ok()).map(one_line);
+    let parts: Vec<_> = ["x-ms-throttle-scope", "x-ms-throttle-information"].into_iter().filter_map(said).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 fn verdict(answer: &Answer, endpoint: Endpoint) -> (FailureReason, Retry, String) {
@@ -181,6 +194,16 @@ mod tests {
             of(403, &[("request-id", "4f5e")], &body.to_string()).error.message,
             @"POST https://graph.example/beta/x answered 403 Forbidden: Forbidden: Application is not authorized (request-id 4f5e); grant the application one of the Microsoft Graph application permissions DeviceManagementServiceConfig.Read.All or DeviceManagementConfiguration.Read.All and give admin consent (a new permission takes effect with the next token)"
         );
+    }
+
+    #[test]
+    fn throttling_tells_its_limit_where_the_service_does() {
+        let headers = [
+            ("x-ms-throttle-scope", "Tenant_Application/ReadWrite/app/tenant"),
+            ("x-ms-throttle-information", "ResourceUnitLimitExceeded"),
+        ];
+        insta::assert_snapshot!(of(429, &headers, "").error.message, @"POST https://graph.example/beta/x answered 429 Too Many Requests (limit: Tenant_Application/ReadWrite/app/tenant, ResourceUnitLimitExceeded); the service is throttling: a longer poll_interval asks less of it");
+        assert!(!of(503, &headers, "").error.message.contains("limit"));
     }
 
     #[test]

@@ -22,12 +22,14 @@ pub struct RetryPolicy {
     pub first_wait: Duration,
     /// The upper bound of every such wait.
     pub longest_wait: Duration,
+    /// What the minute of `requests_per_minute` is: a minute, except in tests.
+    pub minute: Duration,
     /// When one attempt is given up.
     pub timeouts: Timeouts,
 }
 
 /// The time-outs of one attempt.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timeouts {
     /// For a connection.
     pub connect: Duration,
@@ -35,6 +37,9 @@ pub struct Timeouts {
     pub read: Duration,
     /// For the attempt as a whole.
     pub total: Duration,
+    /// For a connection to show that it is alive, first before it is asked and then again for its answer,
+    /// while somebody waits for something on it.
+    pub keep_alive: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -47,6 +52,7 @@ impl Default for RetryPolicy {
             loss_per_poll: Duration::from_secs(180),
             first_wait: Duration::from_secs(1),
             longest_wait: Duration::from_secs(30),
+            minute: Duration::from_secs(60),
             timeouts: Timeouts::default(),
         }
     }
@@ -61,6 +67,8 @@ impl Default for Timeouts {
             read: Duration::from_secs(60),
             // An answer cannot drip for ever.
             total: Duration::from_secs(240),
+            // A firewall that has forgotten a connection would stall every tenant that shares it.
+            keep_alive: Duration::from_secs(15),
         }
     }
 }

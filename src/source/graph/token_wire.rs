@@ -15,7 +15,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::client::Link;
 use super::retry::{Failure, Retry};
 use super::transport::{Answer, Outgoing};
-use super::url::{is_local, shown};
+use super::url::shown;
+use crate::config::proxy::is_local;
 use crate::source::{Endpoint, SourceError};
 use crate::status::FailureReason;
 

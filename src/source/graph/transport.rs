@@ -3,24 +3,20 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use url::Url;
 
 use super::body::{BodyError, BodyReader, Caps};
 use super::errors::one_line;
+use super::network::{Network, Proxied, Routes};
 use super::retry::{Failure, Retry, Timeouts, answer_date};
-use super::url::{is_local, shown};
+use super::url::shown;
+use crate::config;
 use crate::source::SourceError;
 use crate::status::FailureReason;
-
-const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// What goes out.
 #[derive(Clone, Debug)]
@@ -49,34 +45,26 @@ impl Answer {
     }
 }
 
-/// Clients that trust the same certificates.
+/// The way out of one tenant's requests.
 pub(super) struct Transport {
-    /// For the world outside, by the environment's proxy where it names one.
-    outside: Pools,
-    /// For this machine and the one below. A proxy must not see what goes there, least of all a token in plain text.
-    local: Pools,
+    routes: Routes,
     caps: Caps,
 }
 
-struct Pools {
-    pooled: reqwest::Client,
-    /// Never keeps a connection: each request has its own.
-    unpooled: reqwest::Client,
-}
-
-/// Polls of one tenant never overlap, so one connection carries nearly everything.
-const IDLE_CONNECTIONS: usize = 2;
-
 impl Transport {
-    /// Trusts the system's certificates and those of `ca_file`.
-    pub fn new(ca_file: Option<&Path>, timeouts: Timeouts, caps: Caps) -> Result<Self, SourceError> {
-        let tls = tls_config(ca_file)?;
-        Ok(Self { outside: Pools::new(&tls, timeouts, true)?, local: Pools::new(&tls, timeouts, false)?, caps })
+    /// By the ways that `network` has for the tenant.
+    pub fn new(
+        network: &Network,
+        tenant: &config::Tenant,
+        timeouts: Timeouts,
+        caps: Caps,
+    ) -> Result<Self, SourceError> {
+        Ok(Self { routes: network.routes(tenant, timeouts)?, caps })
     }
 
     /// Sends a request and reads the whole answer, whatever its status.
     pub async fn send(&self, outgoing: &Outgoing, fresh: bool) -> Result<Answer, Failure> {
-        let pools = if is_local(&outgoing.url) { &self.local } else { &self.outside };
+        let (pools, proxied) = self.routes.to(&outgoing.url);
         let client = if fresh { &pools.unpooled } else { &pools.pooled };
         let mut request =
             client.request(outgoing.method.clone(), outgoing.url.clone()).headers(outgoing.headers.clone());
@@ -84,7 +72,7 @@ impl Transport {
         if let Some(body) = &outgoing.body {
             request = request.body(body.clone());
         }
-        let failed = |error: reqwest::Error| request_failure(&error, outgoing);
+        let failed = |error: reqwest::Error| request_failure(&error, outgoing, proxied);
         let mut response = request.send().await.map_err(failed)?;
         let caps = if response.status().is_success() { self.caps } else { Caps::SMALL };
         let unusable = |error: BodyError| body_failure(&error, outgoing);
@@ -97,82 +85,51 @@ impl Transport {
     }
 }
 
-impl Pools {
-    fn new(tls: &rustls::ClientConfig, timeouts: Timeouts, proxied: bool) -> Result<Self, SourceError> {
-        let build = |idle_connections: usize| {
-            let builder = reqwest::Client::builder()
-                .tls_backend_preconfigured(tls.clone())
-                .user_agent(USER_AGENT)
-                .redirect(reqwest::redirect::Policy::none())
-                .connect_timeout(timeouts.connect)
-                .read_timeout(timeouts.read)
-                .timeout(timeouts.total)
-                .pool_max_idle_per_host(idle_connections);
-            let builder = if proxied { builder } else { builder.no_proxy() };
-            builder.build().map_err(|error| {
-                SourceError::new(FailureReason::Internal, format!("the HTTP client cannot be built: {}", chain(&error)))
-            })
-        };
-        Ok(Self { pooled: build(IDLE_CONNECTIONS)?, unpooled: build(0)? })
-    }
-}
-
-fn tls_config(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, SourceError> {
-    let mut roots = rustls::RootCertStore::empty();
-    // A system without certificates can still reach a service that `ca_file` vouches for, and a
-    // certificate that cannot be read is no reason to distrust the others.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = ca_file {
-        add_certificates(&mut roots, path).map_err(|why| {
-            let message = format!("ca_file {}: {}", path.display(), one_line(&why));
-            SourceError::new(FailureReason::Credential, message)
-        })?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| SourceError::new(FailureReason::Internal, format!("TLS cannot be set up: {error}")))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
-}
-
-fn add_certificates(roots: &mut rustls::RootCertStore, path: &Path) -> Result<(), String> {
-    let mut found = false;
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())? {
-        let certificate = certificate.map_err(|error| error.to_string())?;
-        roots.add(certificate).map_err(|error| error.to_string())?;
-        found = true;
-    }
-    if found { Ok(()) } else { Err("holds no PEM certificate".to_owned()) }
-}
-
-fn request_failure(error: &reqwest::Error, outgoing: &Outgoing) -> Failure {
-    let text = chain(error);
-    let retry = Retry::After { asked: None, fresh: true };
-    let (reason, retry, remedy) = if error.is_timeout() {
+fn request_failure(error: &reqwest::Error, outgoing: &Outgoing, proxied: Option<&Proxied>) -> Failure {
+    let text = error_chain(error);
+    let again = Retry::After { asked: None, fresh: true };
+    let connecting = proxied.filter(|_| error.is_connect());
+    let (reason, retry, remedy) = if let Some((retry, remedy)) = connecting.and_then(|proxied| refused(&text, proxied))
+    {
+        (FailureReason::Connection, retry, remedy)
+    } else if error.is_timeout() {
         let remedy = "; the service or the way to it is slow: a smaller source.page_size asks for less at a time";
-        (FailureReason::Timeout, retry, remedy)
+        (FailureReason::Timeout, again, remedy.to_owned())
     } else if cause::<rustls::Error>(error).is_some() {
         // A certificate does not get better within a minute.
         let remedy = "; if the service or a proxy has its certificate from a private authority, name that in ca_file";
-        (FailureReason::Connection, Retry::Never, remedy)
+        (FailureReason::Connection, Retry::Never, remedy.to_owned())
     } else if error.is_connect() && text.contains("dns error") {
-        (
-            FailureReason::Connection,
-            retry,
-            "; check the host name in the configuration and this machine's name resolution",
-        )
+        let remedy = "; check the host name in the configuration and this machine's name resolution";
+        (FailureReason::Connection, again, remedy.to_owned())
     } else if error.is_body() || error.is_decode() {
-        (FailureReason::InvalidResponse, retry, "; the answer was cut off")
+        (FailureReason::InvalidResponse, again, "; the answer was cut off".to_owned())
     } else if error.is_builder() {
-        (FailureReason::Internal, Retry::Never, "")
+        (FailureReason::Internal, Retry::Never, String::new())
     } else {
-        (FailureReason::Connection, retry, "")
+        (FailureReason::Connection, again, String::new())
     };
-    let message = format!("{} {}: {text}{remedy}", outgoing.method, shown(&outgoing.url));
+    let by = proxied.map(|proxied| format!(" by the proxy {}", proxied.url)).unwrap_or_default();
+    let message = format!("{} {}{by}: {text}{remedy}", outgoing.method, shown(&outgoing.url));
     Failure { error: SourceError::new(reason, message), retry }
+}
+
+/// What a proxy that made no tunnel needs. The client tells the cases apart by its words only.
+fn refused(text: &str, proxied: &Proxied) -> Option<(Retry, String)> {
+    let whence = proxied.whence;
+    let again = Retry::After { asked: None, fresh: true };
+    if text.contains("proxy authorization required") {
+        return Some((Retry::Never, format!("; the proxy wants a user and a password (407): set them in {whence}")));
+    }
+    if text.contains("tunnel error: failed to create underlying connection") {
+        return Some((again, format!("; the proxy itself cannot be reached: check {whence} and that the proxy runs")));
+    }
+    text.contains("tunnel error").then(|| {
+        let remedy = "; the proxy does not let the exporter through to this host or cannot reach it, as its log says: \
+                      allow the host there, or leave the proxy out for it by";
+        let list = if whence == "proxy_url" { "no_proxy" } else { "NO_PROXY" };
+        (again, format!("{remedy} {list}"))
+    })
 }
 
 fn body_failure(error: &BodyError, outgoing: &Outgoing) -> Failure {
@@ -189,7 +146,7 @@ fn body_failure(error: &BodyError, outgoing: &Outgoing) -> Failure {
 
 /// Every cause in one line, outermost first, without repetitions and without the address, whose query
 /// may hold what nobody should read.
-fn chain(error: &reqwest::Error) -> String {
+pub(super) fn error_chain(error: &reqwest::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     let url = error.url().map(Url::as_str);
     for cause in causes(error) {

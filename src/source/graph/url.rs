@@ -27,17 +27,6 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Whether no network lies between: the machine itself, or the metadata service of the one below, whose
-/// address is link-local. Nothing for there may go through a proxy.
-pub(super) fn is_local(url: &Url) -> bool {
-    let link_local = match url.host() {
-        Some(Host::Ipv4(address)) => address.is_link_local(),
-        Some(Host::Ipv6(address)) => address.is_unicast_link_local(),
-        _ => false,
-    };
-    link_local || is_loopback(url)
-}
-
 /// Whether an address has the scheme, host and port of another and carries no user.
 pub(super) fn is_same_origin(url: &Url, origin: &Url) -> bool {
     url.origin().is_tuple() && url.origin() == origin.origin() && url.username().is_empty() && url.password().is_none()
@@ -102,16 +91,6 @@ mod tests {
             "file:///x",
         ] {
             assert!(!is_protected(&url(text)), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_metadata_service_is_local_and_its_namesakes_are_not() {
-        for text in ["http://169.254.169.254/metadata", "http://127.0.0.1:41000/msi/token", "http://[fe80::1]/"] {
-            assert!(is_local(&url(text)), "{text}");
-        }
-        for text in ["http://169.255.169.254", "http://10.0.0.1", "http://169.254.169.254.example"] {
-            assert!(!is_local(&url(text)), "{text}");
         }
     }
 

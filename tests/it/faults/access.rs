@@ -1,7 +1,7 @@
 //! Tokens, permissions, and where the token must not go.
 
 use remote_assistance_exporter::simulator::Scenario;
-use remote_assistance_exporter::source::RetryPolicy;
+use remote_assistance_exporter::source::{Network, RetryPolicy, Source};
 use remote_assistance_exporter::status::FailureReason;
 
 use super::bench::{Bench, KINDS, Kind, PAGE, SESSIONS, go_on, ids, quick, read};
@@ -116,7 +116,8 @@ async fn what_is_sent_to_the_foreign_origin_would_be_seen() {
     std::fs::write(&token_file, "anything").unwrap();
     config.tenants[0].credential = remote_assistance_exporter::config::Credential::BearerTokenFile { token_file };
     let witness = std::sync::Arc::new(super::bench::Witness::default());
-    let source = remote_assistance_exporter::source::Source::with_policy(&config.tenants[0], witness, quick()).unwrap();
+    let network = Network::new(|_| None);
+    let source = Source::with_policy(&config.tenants[0], &network, witness, quick()).unwrap();
     assert_eq!(source.read().next_page().await.unwrap_err().reason, FailureReason::Unauthorized);
     let seen = bench.foreign.stray_requests();
     assert!(!seen.is_empty() && seen.iter().all(|request| request.authorization), "{seen:?}");

@@ -12,7 +12,7 @@ use remote_assistance_exporter::session::{Label as _, Reject, SessionReport};
 use remote_assistance_exporter::simulator::{
     COLLECTION_PATH, Options, Recorded, Scenario, Session, Simulator, Tenant, TenantOptions,
 };
-use remote_assistance_exporter::source::{Endpoint, Observer, Reading, RetryPolicy, Source, SourceError};
+use remote_assistance_exporter::source::{Endpoint, Network, Observer, Reading, RetryPolicy, Source, SourceError};
 
 /// How many sessions there are.
 pub const SESSIONS: usize = 60;
@@ -67,9 +67,9 @@ impl Bench {
 
     /// The same with this text under `source`.
     pub fn source_of(&self, source: &str, policy: RetryPolicy) -> (Source, Arc<Witness>) {
-        let witness = Arc::new(Witness::default());
+        let (witness, network) = (Arc::new(Witness::default()), Network::new(|_| None));
         let config = configuration(&self.simulator, &self.tenant, source, self.directory.path());
-        (Source::with_policy(&config.tenants[0], witness.clone(), policy).unwrap(), witness)
+        (Source::with_policy(&config.tenants[0], &network, witness.clone(), policy).unwrap(), witness)
     }
 
     /// Reads everything under a scenario.
@@ -262,6 +262,10 @@ impl Observer for Witness {
 
     fn throttled(&self) {
         self.hear("throttled".to_owned());
+    }
+
+    fn held_back(&self, _: Duration) {
+        self.hear("held back".to_owned());
     }
 
     fn token_expires(&self, _: DateTime<Utc>) {

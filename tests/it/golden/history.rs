@@ -13,6 +13,7 @@ use remote_assistance_exporter::ledger::{Ledger, Settings};
 use remote_assistance_exporter::metrics::{Build, BusinessCollector, Own};
 use remote_assistance_exporter::poll::TenantPoll;
 use remote_assistance_exporter::simulator::{COLLECTION_PATH, Participant, Scenario, Session, Tenant, TenantOptions};
+use remote_assistance_exporter::source::{Network, Observer as _};
 use remote_assistance_exporter::status::{FailureReason, Status};
 
 use crate::support::Lab;
@@ -193,7 +194,8 @@ impl Exporter {
         let status = Arc::new(Status::default());
         let tenants = config.tenants.iter().map(|tenant| {
             let metrics = own.tenant(&tenant.name, tenant.poll_interval);
-            Arc::new(TenantPoll::new(tenant, None, metrics, status.clone()).unwrap())
+            metrics.held_back(Duration::from_millis(1500));
+            Arc::new(TenantPoll::new(tenant, &Network::new(|_| None), None, metrics, status.clone()).unwrap())
         });
         Self { tenants: tenants.collect(), writer, exposition: Exposition::new(registry) }
     }

@@ -149,7 +149,7 @@ async fn whole_file(key: &str, path: &Path) -> Result<Vec<u8>, SourceError> {
         let why = format!("the file has more than {MAX_SECRET_BYTES} bytes: is it the right one?");
         return Err(failure(key, path, &why));
     }
-    if bytes.is_empty() {
+    if bytes.trim_ascii().is_empty() {
         return Err(failure(key, path, "the file is empty"));
     }
     Ok(bytes)

@@ -1,0 +1,210 @@
+//! What all tenants share on their way out: the certificates that are trusted, the connections, and what
+//! the environment says of proxies. A thousand tenants of one provider then cost as much as one.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use url::Url;
+
+use super::rate::{Rate, Window};
+use super::retry::{RetryPolicy, Timeouts};
+use super::transport::error_chain;
+use super::trust;
+use crate::config::proxy::{self, Environment, NoProxy};
+use crate::config::{self, Proxy, ProxyUrl};
+use crate::source::SourceError;
+use crate::status::FailureReason;
+
+const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+
+/// Connections to one host that are kept for the next request: one for each poll that goes on at a time.
+/// With HTTP/2 a single one carries all of them.
+const IDLE_CONNECTIONS: usize = 32;
+
+/// What sources share. Kept for the life of the program, across reloads; what no source uses any more is
+/// dropped.
+pub struct Network {
+    environment: Environment,
+    system_roots: OnceLock<rustls::RootCertStore>,
+    /// By the text of `ca_file`: a file that has changed is another authority.
+    trusts: Shared<Option<Vec<u8>>, Trust>,
+    /// By client id, or by the tenant's name where the credential has none.
+    applications: Shared<(String, u32, Duration), Window>,
+    /// By tenant id.
+    tenants: Shared<(String, u32, Duration), Window>,
+}
+
+/// Clients that trust the same certificates.
+struct Trust {
+    tls: rustls::ClientConfig,
+    pools: Shared<(Option<ProxyUrl>, Timeouts), Pools>,
+}
+
+/// Clients that take the same way.
+pub(super) struct Pools {
+    /// Keeps connections for the next request.
+    pub pooled: reqwest::Client,
+    /// Never keeps a connection: each request has its own.
+    pub unpooled: reqwest::Client,
+}
+
+/// The ways that one tenant's requests may take.
+pub(super) struct Routes {
+    direct: Arc<Pools>,
+    /// By a proxy, for http and for https.
+    proxied: [Option<Proxied>; 2],
+    no_proxy: NoProxy,
+    /// Shared with others as long as somebody holds it.
+    _trust: Arc<Trust>,
+}
+
+/// A way by a proxy.
+pub(super) struct Proxied {
+    /// What names the proxy: a key or a variable.
+    pub whence: &'static str,
+    /// The proxy.
+    pub url: ProxyUrl,
+    pools: Arc<Pools>,
+}
+
+impl Network {
+    /// Reads what the environment says of proxies through `lookup`.
+    pub fn new(lookup: impl Fn(&str) -> Option<String>) -> Self {
+        Self {
+            environment: Environment::read(lookup),
+            system_roots: OnceLock::new(),
+            trusts: Shared::default(),
+            applications: Shared::default(),
+            tenants: Shared::default(),
+        }
+    }
+
+    /// The ways of a tenant's requests. `ca_file` is read now.
+    pub(super) fn routes(&self, tenant: &config::Tenant, timeouts: Timeouts) -> Result<Routes, SourceError> {
+        let trust = self.trust(tenant)?;
+        let proxied = |proxy: Option<(&'static str, &ProxyUrl)>| {
+            let way = |(whence, url): (&'static str, &ProxyUrl)| {
+                Ok(Proxied { whence, url: url.clone(), pools: trust.pools(Some(url), timeouts)? })
+            };
+            proxy.map(way).transpose()
+        };
+        let (proxied, no_proxy) = match &tenant.proxy {
+            Proxy::Direct => ([None, None], NoProxy::default()),
+            Proxy::Via { url, no_proxy } => {
+                let way = || proxied(Some(("proxy_url", url)));
+                ([way()?, way()?], no_proxy.clone())
+            }
+            Proxy::Environment => {
+                let named = |scheme| {
+                    self.environment.proxy(scheme).map_err(|problem| {
+                        SourceError::new(FailureReason::Connection, format!("environment: {problem}"))
+                    })
+                };
+                ([proxied(named("http")?)?, proxied(named("https")?)?], self.environment.no_proxy().clone())
+            }
+        };
+        Ok(Routes { direct: trust.pools(None, timeouts)?, proxied, no_proxy, _trust: trust })
+    }
+
+    /// The limits of a tenant's requests.
+    pub(super) fn rate(&self, tenant: &config::Tenant, policy: &RetryPolicy) -> Rate {
+        let requests = tenant.requests_per_minute;
+        let window = |windows: &Shared<_, _>, name: Option<&str>, requests: u32| {
+            // A name is never a client id: it stands for an application of its own.
+            let key = name.map_or_else(|| format!("tenant {}", tenant.name), str::to_owned);
+            windows.get((key, requests, policy.minute), || Window::new(requests, policy.minute))
+        };
+        Rate::new(
+            window(&self.applications, tenant.credential.client_id(), requests),
+            window(&self.tenants, tenant.tenant_id.as_deref(), Window::requests_of_tenant(requests)),
+        )
+    }
+
+    fn trust(&self, tenant: &config::Tenant) -> Result<Arc<Trust>, SourceError> {
+        let pem = tenant.ca_file.as_deref().map(trust::read).transpose()?;
+        self.trusts.get_or_make(pem, |pem| {
+            let roots = self.system_roots.get_or_init(trust::system_roots).clone();
+            let tls = trust::config(roots, tenant.ca_file.as_deref().zip(pem.as_deref()))?;
+            Ok(Trust { tls, pools: Shared::default() })
+        })
+    }
+}
+
+impl Trust {
+    fn pools(&self, proxy: Option<&ProxyUrl>, timeouts: Timeouts) -> Result<Arc<Pools>, SourceError> {
+        self.pools.get_or_make((proxy.cloned(), timeouts), |_| Pools::new(&self.tls, proxy, timeouts))
+    }
+}
+
+impl Routes {
+    /// The clients for an address, and the proxy by which they go.
+    pub fn to(&self, url: &Url) -> (&Pools, Option<&Proxied>) {
+        // What stays on this machine is nobody else's business, least of all a token in plain text.
+        let [http, https] = &self.proxied;
+        let proxied = if url.scheme() == "http" { http } else { https };
+        match proxied {
+            Some(proxied) if !proxy::is_local(url) && !self.no_proxy.matches(url) => (&proxied.pools, Some(proxied)),
+            _ => (&self.direct, None),
+        }
+    }
+}
+
+impl Pools {
+    fn new(tls: &rustls::ClientConfig, proxy: Option<&ProxyUrl>, timeouts: Timeouts) -> Result<Self, SourceError> {
+        let failed = |error: reqwest::Error| {
+            let message = format!("the HTTP client cannot be built: {}", error_chain(&error));
+            SourceError::new(FailureReason::Internal, message)
+        };
+        let build = |idle_connections: usize| {
+            let builder = reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .user_agent(USER_AGENT)
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(timeouts.connect)
+                .read_timeout(timeouts.read)
+                .timeout(timeouts.total)
+                .tcp_keepalive(timeouts.keep_alive)
+                .http2_keep_alive_interval(timeouts.keep_alive)
+                .http2_keep_alive_timeout(timeouts.keep_alive)
+                .pool_max_idle_per_host(idle_connections)
+                // The environment has been read already, and by our rules.
+                .no_proxy();
+            match proxy {
+                None => builder.build(),
+                Some(url) => builder.proxy(reqwest::Proxy::all(url.expose().clone())?).build(),
+            }
+        };
+        Ok(Self { pooled: build(IDLE_CONNECTIONS).map_err(failed)?, unpooled: build(0).map_err(failed)? })
+    }
+}
+
+/// Values that are made once for each key and live as long as somebody holds them.
+struct Shared<K, V>(Mutex<HashMap<K, Weak<V>>>);
+
+impl<K: Hash + Eq, V> Shared<K, V> {
+    fn get(&self, key: K, make: impl FnOnce() -> V) -> Arc<V> {
+        match self.get_or_make(key, |_| Ok::<_, Infallible>(make())) {
+            Ok(value) => value,
+        }
+    }
+
+    fn get_or_make<E>(&self, key: K, make: impl FnOnce(&K) -> Result<V, E>) -> Result<Arc<V>, E> {
+        let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = values.get(&key).and_then(Weak::upgrade) {
+            return Ok(value);
+        }
+        values.retain(|_, value| value.strong_count() > 0);
+        let value = Arc::new(make(&key)?);
+        values.insert(key, Arc::downgrade(&value));
+        Ok(value)
+    }
+}
+
+impl<K, V> Default for Shared<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}

@@ -1,0 +1,69 @@
+//! TLS: which certificates are trusted.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::errors::one_line;
+use crate::source::SourceError;
+use crate::status::FailureReason;
+
+/// The largest bundle of certificates: the public web's roots take some 250 KiB.
+const MAX_CERTIFICATES_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The certificates that the system trusts. Finding and reading them takes some milliseconds.
+pub(super) fn system_roots() -> rustls::RootCertStore {
+    let mut roots = rustls::RootCertStore::empty();
+    // A system without certificates can still reach a service that `ca_file` vouches for, and a
+    // certificate that cannot be read is no reason to distrust the others.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+/// The text of `ca_file`.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, SourceError> {
+    let mut pem = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(MAX_CERTIFICATES_BYTES + 1).read_to_end(&mut pem));
+    let fault =
+        |why: String| unusable(path, &format!("{why}; it is read at start and at each reload: keep it in place"));
+    read.map_err(|error| fault(error.to_string()))?;
+    if pem.len() as u64 > MAX_CERTIFICATES_BYTES {
+        return Err(fault(format!("it is larger than {MAX_CERTIFICATES_BYTES} bytes")));
+    }
+    Ok(pem)
+}
+
+/// TLS that trusts these roots and the certificates in `pem`, the text of the file `path`.
+pub(super) fn config(
+    mut roots: rustls::RootCertStore,
+    file: Option<(&Path, &[u8])>,
+) -> Result<rustls::ClientConfig, SourceError> {
+    if let Some((path, pem)) = file {
+        add_certificates(&mut roots, pem).map_err(|why| unusable(path, &one_line(&why)))?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| SourceError::new(FailureReason::Internal, format!("TLS cannot be set up: {error}")))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn unusable(path: &Path, why: &str) -> SourceError {
+    SourceError::new(FailureReason::Credential, format!("ca_file {}: {why}", path.display()))
+}
+
+fn add_certificates(roots: &mut rustls::RootCertStore, pem: &[u8]) -> Result<(), String> {
+    let mut found = false;
+    for (number, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
+        let fault = |why: String| format!("certificate {} of the file cannot be used: {why}", number + 1);
+        roots.add(certificate.map_err(|error| fault(error.to_string()))?).map_err(|error| fault(error.to_string()))?;
+        found = true;
+    }
+    if found { Ok(()) } else { Err("holds no PEM certificate; give certificates in PEM form".to_owned()) }
+}
