@@ -4,8 +4,10 @@
 //! Decoding ([`collection::decode`], [`sessions_report::decode`]) is pure: bytes in, values out. The
 //! requests, their retries and the credentials are in [`graph`].
 
+pub mod archive;
 pub mod collection;
 pub mod columns;
+pub mod csv;
 pub mod graph;
 mod reading;
 pub mod sessions_report;

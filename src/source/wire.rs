@@ -95,6 +95,13 @@ impl Page {
             Err(reject) => self.rejects.push(reject),
         }
     }
+
+    /// Says of the rejects from the one at `first` on which row they were.
+    pub(super) fn number_rejects(&mut self, first: usize, row: u64) {
+        for reject in self.rejects.iter_mut().skip(first) {
+            reject.detail = format!("row {row}: {}", reject.detail).into();
+        }
+    }
 }
 
 /// An id with bytes that were not UTF-8 is not one: two of them could look the same.
