@@ -178,9 +178,17 @@ impl Credentials {
         }
     }
 
+    /// Where a token comes from, for messages.
+    fn whence(&self) -> String {
+        match &self.asker.credential {
+            Credential::BearerTokenFile { token_file } => format!("credential.token_file {}", token_file.display()),
+            credential => format!("the token by credential.kind {}", credential.kind()),
+        }
+    }
+
     async fn ask_once(&self, proof: &Proof, link: &Arc<Link>, fresh: bool) -> Result<Kept, Failure> {
         let asked = self.asker.once(proof, link, fresh).await;
-        let kept = asked.and_then(|issued| Kept::new(issued, proof, link).map_err(Failure::from));
+        let kept = asked.and_then(|issued| Kept::new(issued, proof, &self.whence(), link).map_err(Failure::from));
         kept.map_err(|mut failure| {
             failure.error.message = proof.redact(&failure.error.message);
             failure
@@ -200,9 +208,9 @@ impl State {
 }
 
 impl Kept {
-    fn new(issued: Issued, proof: &Proof, link: &Link) -> Result<Self, SourceError> {
+    fn new(issued: Issued, proof: &Proof, whence: &str, link: &Link) -> Result<Self, SourceError> {
         let now = Instant::now();
-        let token = Token::new(&issued.text, "the token that was issued")?;
+        let token = Token::new(&issued.text, whence)?;
         let (renew_in, expires_in) = match (&proof.evidence, issued.expires) {
             // Whoever keeps the file fresh renews it; nothing is asked before it changes.
             (Evidence::Token(_), None) => (FILE_GRACE, FILE_GRACE),
