@@ -33,6 +33,9 @@ pub use proxy::{Proxy, ProxyUrl};
 pub const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// `lookback` where it is not configured: what Intune keeps.
 pub const DEFAULT_LOOKBACK: Duration = Duration::from_secs(30 * 86_400);
+/// `enrollment_refresh_interval` where it is not configured: devices are enrolled once and stay so for
+/// months.
+pub const DEFAULT_ENROLLMENT_REFRESH_INTERVAL: Duration = Duration::from_secs(3600);
 /// `page_size` of the sessions report where it is not configured: the service's own.
 pub const DEFAULT_PAGE_SIZE: u32 = 50;
 /// `requests_per_minute` where it is not configured: what the service allows an application for export
@@ -105,6 +108,9 @@ pub struct Tenant {
     pub credential: Credential,
     /// `source`.
     pub source: Source,
+    /// `enrollment_lookup`: how often devices are listed for the enrolment states that reports lack,
+    /// by `enrollment_refresh_interval`. `None` where it is off.
+    pub enrollment_lookup: Option<Duration>,
     /// `poll_interval`.
     pub poll_interval: Duration,
     /// `lookback`: how far before now a session may have ended and still be counted.

@@ -31,7 +31,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, FirstRun, HelperLabel};
-use crate::session::{Reject, SessionReport};
+use crate::session::{DeviceStates, Reject, SessionReport};
 use activity::Activity;
 pub use error::{CommitError, OpenError};
 use files::Files;
@@ -96,6 +96,8 @@ pub struct Batch {
     pub first: bool,
     /// The readable rows.
     pub reports: Vec<SessionReport>,
+    /// What is known of devices beside them: completes what is counted, never what is compared.
+    pub devices: Arc<DeviceStates>,
     /// The unreadable ones.
     pub rejects: Vec<Reject>,
     /// Set on the last batch of a reading that did not fail.

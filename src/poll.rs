@@ -4,13 +4,14 @@
 //! durable. Until a batch is committed, nothing of it has an effect; so a cycle may be abandoned at
 //! any point and the next one starts over.
 //!
-//! - `schedule` says when a tenant is polled, [`Lanes`] how many at a time, `isolation` keeps one
+//! - `enrollment` looks up what reports lack; `schedule` says when a tenant is polled, [`Lanes`] how many at a time, `isolation` keeps one
 //!   poll's defects to itself, `cycle` is the poll, `told` what the log hears of it.
 //!
 //! Invariants: polls of one tenant never overlap; a tenant that fails or hangs leaves the others
 //! alone; a defect in one poll fails that poll and no more.
 
 mod cycle;
+mod enrollment;
 mod isolation;
 mod lanes;
 mod schedule;
@@ -34,7 +35,7 @@ use crate::ledger::TenantSnapshot;
 use crate::ledger::writer::Writer;
 use crate::metrics::TenantMetrics;
 use crate::source::{Network, Progress, Source, SourceError};
-use crate::status::{PollError, Status, TenantStatus};
+use crate::status::{EnrollmentStatus, PollError, Status, TenantStatus};
 
 /// How often the loop says that it is alive.
 const BEAT: Duration = Duration::from_secs(5);
@@ -84,7 +85,11 @@ impl TenantPoll {
             sessions_in_progress: restored.and_then(|tenant| tenant.totals.in_progress),
             last_session_end: restored.and_then(|tenant| tenant.totals.last_session_end),
             rows_missing: 0,
+            enrollment_lookup: source.enrollment_lookup().map(|_| EnrollmentStatus::default()),
         });
+        if source.enrollment_lookup().is_some() {
+            metrics.looks_up_enrollment();
+        }
         let (name, interval) = (tenant.name.clone(), tenant.poll_interval);
         Ok(Self { name, interval, source, metrics, status, told: Told::default() })
     }

@@ -8,7 +8,10 @@ pub mod archive;
 pub mod collection;
 pub mod columns;
 pub mod csv;
+pub mod enrollment;
 pub mod graph;
+mod odata;
+pub mod probe;
 mod reading;
 pub mod sessions_report;
 #[cfg(test)]
@@ -67,6 +70,10 @@ label! {
         SessionsReport = "sessions_report",
         /// A page of an OData collection.
         Collection = "collection",
+        /// A page of `windowsAutopilotDeviceIdentities`.
+        AutopilotDevices = "autopilot_devices",
+        /// A page of `managedDevices`.
+        ManagedDevices = "managed_devices",
     }
 }
 
@@ -92,6 +99,7 @@ pub trait Observer: Send + Sync + 'static {
 pub struct Source {
     client: Arc<graph::Client>,
     kind: Kind,
+    lookup: Option<enrollment::Lookup>,
     progress: Option<Arc<dyn Progress>>,
 }
 
@@ -125,7 +133,13 @@ impl Source {
                 Kind::Collection(collection::Collection::new(&tenant.graph_url, path, *page_size))
             }
         };
-        Ok(Self { client, kind, progress: None })
+        let lookup = tenant.enrollment_lookup.map(|refresh| enrollment::Lookup::new(client.clone(), tenant, refresh));
+        Ok(Self { client, kind, lookup, progress: None })
+    }
+
+    /// The look-up of enrolment states that reports lack, where it is configured.
+    pub fn enrollment_lookup(&self) -> Option<&enrollment::Lookup> {
+        self.lookup.as_ref()
     }
 
     /// The same, whose readings tell how far they are.

@@ -75,6 +75,21 @@ pub struct TenantStatus {
     pub last_session_end: Option<DateTime<Utc>>,
     /// Rows that the service promised in the last successful poll and did not deliver.
     pub rows_missing: u64,
+    /// The look-up of enrolment states; `None` where it is off.
+    pub enrollment_lookup: Option<EnrollmentStatus>,
+}
+
+/// How the look-up of enrolment states is doing.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct EnrollmentStatus {
+    /// Whether the last one succeeded; `None` before the first has ended.
+    pub up: Option<bool>,
+    /// How many devices are known.
+    pub devices: u64,
+    /// When the last successful one ended.
+    pub last_success: Option<DateTime<Utc>>,
+    /// Why the last one failed; `None` when it succeeded.
+    pub last_error: Option<PollError>,
 }
 
 /// A failed poll in one line.

@@ -38,6 +38,8 @@ pub(super) struct Tenant {
     pub requests_per_minute: Key<u32>,
     pub credential: Key<Credential>,
     pub source: Key<Source>,
+    pub enrollment_lookup: Key<bool>,
+    pub enrollment_refresh_interval: Key<String>,
     pub poll_interval: Key<String>,
     pub lookback: Key<String>,
     pub first_run: Key<String>,

@@ -21,6 +21,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 const POLL_INTERVAL: RangeInclusive<Duration> = SECOND..=DAY;
 /// Intune keeps 30 days, an archive may keep more; each day costs memory and disk for its ids.
 const LOOKBACK: RangeInclusive<Duration> = MINUTE..=DAY.saturating_mul(365);
+/// The devices are listed during a poll, so at most as often as there are polls; and a state that is
+/// older than a month says little.
+const ENROLLMENT_REFRESH_INTERVAL: RangeInclusive<Duration> = SECOND..=DAY.saturating_mul(30);
 /// OData services cap `$top` at 999 or 1000.
 pub(super) const PAGE_SIZE: RangeInclusive<u32> = 1..=1000;
 /// A page a minute is the slowest that still reads a report within hours; beyond the upper bound there is
@@ -43,6 +46,11 @@ pub(super) fn poll_interval(text: &str) -> Checked<Duration> {
 /// `lookback`.
 pub(super) fn lookback(text: &str) -> Checked<Duration> {
     duration_within(text, &LOOKBACK)
+}
+
+/// `enrollment_refresh_interval`.
+pub(super) fn enrollment_refresh_interval(text: &str) -> Checked<Duration> {
+    duration_within(text, &ENROLLMENT_REFRESH_INTERVAL)
 }
 
 fn duration_within(text: &str, bounds: &RangeInclusive<Duration>) -> Checked<Duration> {

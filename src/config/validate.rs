@@ -14,9 +14,9 @@ use super::cloud::Cloud;
 use super::proxy::{NoProxy, Proxy, ProxyUrl};
 use super::raw::{self, Key};
 use super::{
-    Around, Config, Credential, DEFAULT_LOOKBACK, DEFAULT_PAGE_SIZE, DEFAULT_POLL_INTERVAL,
-    DEFAULT_REQUESTS_PER_MINUTE, Error, FirstRun, HelperLabel, MAX_TENANTS, Metrics, SESSIONS_REPORT_PATH, Source,
-    Tenant, duration, environment, files, rules,
+    Around, Config, Credential, DEFAULT_ENROLLMENT_REFRESH_INTERVAL, DEFAULT_LOOKBACK, DEFAULT_PAGE_SIZE,
+    DEFAULT_POLL_INTERVAL, DEFAULT_REQUESTS_PER_MINUTE, Error, FirstRun, HelperLabel, MAX_TENANTS, Metrics,
+    SESSIONS_REPORT_PATH, Source, Tenant, duration, environment, files, rules,
 };
 use crate::session::DURATION_BOUNDS;
 
@@ -127,6 +127,8 @@ pub(super) struct Keys {
     pub requests_per_minute: Option<u32>,
     pub credential: Option<Credential>,
     pub source: Option<Source>,
+    pub enrollment_lookup: Option<bool>,
+    pub enrollment_refresh_interval: Option<Duration>,
     pub poll_interval: Option<Duration>,
     pub lookback: Option<Duration>,
     pub first_run: Option<FirstRun>,
@@ -149,6 +151,12 @@ impl Keys {
                 .map(|raw| block::credential(&raw.value, &place.child("credential", raw), around))
                 .transpose()?,
             source: source.map(|raw| block::source(&raw.value, &place.child("source", raw))).transpose()?,
+            enrollment_lookup: place.optional("enrollment_lookup", &raw.enrollment_lookup, |wanted| Ok(*wanted))?,
+            enrollment_refresh_interval: place.optional(
+                "enrollment_refresh_interval",
+                &raw.enrollment_refresh_interval,
+                |text| rules::enrollment_refresh_interval(text),
+            )?,
             poll_interval: place.optional("poll_interval", &raw.poll_interval, |text| rules::poll_interval(text))?,
             lookback: place.optional("lookback", &raw.lookback, |text| rules::lookback(text))?,
             first_run: place.optional("first_run", &raw.first_run, |text| rules::first_run(text))?,
@@ -166,6 +174,8 @@ impl Keys {
             requests_per_minute: self.requests_per_minute.or(global.requests_per_minute),
             credential: self.credential.or_else(|| global.credential.clone()),
             source: self.source.or_else(|| global.source.clone()),
+            enrollment_lookup: self.enrollment_lookup.or(global.enrollment_lookup),
+            enrollment_refresh_interval: self.enrollment_refresh_interval.or(global.enrollment_refresh_interval),
             poll_interval: self.poll_interval.or(global.poll_interval),
             lookback: self.lookback.or(global.lookback),
             first_run: self.first_run.or(global.first_run),
@@ -207,6 +217,10 @@ impl Keys {
                 path: SESSIONS_REPORT_PATH.to_owned(),
                 columns: Vec::new(),
             }),
+            enrollment_lookup: self
+                .enrollment_lookup
+                .unwrap_or_default()
+                .then(|| self.enrollment_refresh_interval.unwrap_or(DEFAULT_ENROLLMENT_REFRESH_INTERVAL)),
             poll_interval,
             lookback,
             first_run: self.first_run.unwrap_or_default(),

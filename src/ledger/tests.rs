@@ -6,6 +6,7 @@ mod rules;
 mod twin;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -52,6 +53,7 @@ fn reading(reports: Vec<SessionReport>) -> Batch {
         clock: Clock { now: noon(), cautious: noon() },
         first: true,
         reports,
+        devices: Arc::default(),
         rejects: Vec::new(),
         end: Some(EndOfReading { rows_missing: 0 }),
     }

@@ -49,6 +49,10 @@ struct Instruments {
     throttle_wait: CounterVec,
     token_expiry: GaugeVec,
     credential_expiry: GaugeVec,
+    lookup_up: GaugeVec,
+    lookup_success: GaugeVec,
+    lookup_devices: GaugeVec,
+    lookup_failures: IntCounterVec,
     commits: IntCounterVec,
     commit_failures: IntCounterVec,
     commit_durations: HistogramVec,
@@ -82,6 +86,10 @@ impl Own {
             throttle_wait: instrument::seconds(registry, &c::GRAPH_THROTTLE_WAIT)?,
             token_expiry: gauges(&c::TOKEN_EXPIRY)?,
             credential_expiry: gauges(&c::CREDENTIAL_EXPIRY)?,
+            lookup_up: gauges(&c::ENROLLMENT_LOOKUP_UP)?,
+            lookup_success: gauges(&c::ENROLLMENT_LOOKUP_SUCCESS)?,
+            lookup_devices: gauges(&c::ENROLLMENT_LOOKUP_DEVICES)?,
+            lookup_failures: counters(&c::ENROLLMENT_LOOKUP_FAILURES)?,
             commits: counters(&c::LEDGER_COMMITS)?,
             commit_failures: counters(&c::LEDGER_COMMIT_FAILURES)?,
             commit_durations: instrument::histograms(registry, &c::LEDGER_COMMIT_DURATION, COMMIT_BUCKETS)?,
@@ -159,6 +167,26 @@ impl TenantMetrics {
     pub fn poll_failed(&self, reason: FailureReason, took: Duration) {
         self.own.poll_failures.with_label_values(&[&*self.name, reason.as_str()]).inc();
         self.poll_ended(false, took);
+    }
+
+    /// The tenant's enrolment states are looked up: its failures start at zero.
+    pub fn looks_up_enrollment(&self) {
+        for reason in FailureReason::ALL {
+            self.own.lookup_failures.with_label_values(&[&*self.name, reason.as_str()]);
+        }
+    }
+
+    /// The enrolment states of so many devices were looked up.
+    pub fn enrollment_looked_up(&self, ended: DateTime<Utc>, devices: usize) {
+        self.own.lookup_success.with_label_values(&[&*self.name]).set(unix_seconds(ended));
+        self.own.lookup_devices.with_label_values(&[&*self.name]).set(devices as f64);
+        self.own.lookup_up.with_label_values(&[&*self.name]).set(1.0);
+    }
+
+    /// They could not be.
+    pub fn enrollment_lookup_failed(&self, reason: FailureReason) {
+        self.own.lookup_failures.with_label_values(&[&*self.name, reason.as_str()]).inc();
+        self.own.lookup_up.with_label_values(&[&*self.name]).set(0.0);
     }
 
     fn poll_ended(&self, up: bool, took: Duration) {
@@ -301,6 +329,28 @@ mod tests {
     }
 
     #[test]
+    fn look_ups_are_told_where_they_are_on() {
+        let registry = Registry::new();
+        let own = Own::register(&registry, &BUILD).unwrap();
+        let (on, _off) = (own.tenant("on", Duration::from_secs(1)), own.tenant("off", Duration::from_secs(1)));
+        on.looks_up_enrollment();
+        assert!(has(&registry, r#"enrollment_lookup_failures_total{reason="forbidden",tenant="on"} 0"#));
+        assert!(!text(&registry).contains("enrollment_lookup_up"), "neither up nor down before the first");
+        on.enrollment_looked_up(Utc.timestamp_millis_opt(1_774_000_000_500).unwrap(), 3);
+        assert!(has(&registry, r#"enrollment_lookup_up{tenant="on"} 1"#));
+        on.enrollment_lookup_failed(FailureReason::Forbidden);
+        for line in [
+            r#"enrollment_lookup_up{tenant="on"} 0"#,
+            r#"enrollment_lookup_devices{tenant="on"} 3"#,
+            r#"enrollment_lookup_last_success_timestamp_seconds{tenant="on"} 1774000000.5"#,
+            r#"enrollment_lookup_failures_total{reason="forbidden",tenant="on"} 1"#,
+        ] {
+            assert!(has(&registry, line), "{line}");
+        }
+        assert!(!text(&registry).lines().any(|line| line.contains(r#"tenant="off""#) && line.contains("lookup")));
+    }
+
+    #[test]
     fn every_own_metric_is_registered_and_nothing_twice() {
         let registry = Registry::new();
         let own = Own::register(&registry, &BUILD).unwrap();
@@ -310,6 +360,8 @@ mod tests {
         tenant.poll_succeeded(Utc.timestamp_opt(0, 0).unwrap(), Duration::ZERO);
         tenant.token_expires(Utc.timestamp_opt(0, 0).unwrap());
         tenant.credential_expires(Utc.timestamp_opt(0, 0).unwrap());
+        tenant.enrollment_looked_up(Utc.timestamp_opt(0, 0).unwrap(), 1);
+        tenant.enrollment_lookup_failed(FailureReason::Forbidden);
         tenant.request(Endpoint::Token, Some(200), Duration::ZERO);
         own.config_loaded(1, Utc.timestamp_opt(0, 0).unwrap());
         http.declare("/metrics", &[200]);

@@ -259,6 +259,7 @@ fn tenant(fake: &Fake, source: config::Source) -> config::Tenant {
         requests_per_minute: config::DEFAULT_REQUESTS_PER_MINUTE,
         credential: config::Credential::None,
         source,
+        enrollment_lookup: None,
         poll_interval: Duration::from_secs(300),
         lookback: Duration::from_secs(30 * 86400),
         first_run: config::FirstRun::Count,

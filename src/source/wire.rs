@@ -12,7 +12,7 @@ use crate::session::{Cell, Reject, RejectReason, Row, SessionReport};
 /// A [`Cell`] on the wire.
 pub(super) struct WireCell<'a>(pub Cell<'a>);
 
-impl<'de> Deserialize<'de> for WireCell<'de> {
+impl<'de: 'a, 'a> Deserialize<'de> for WireCell<'a> {
     #[inline]
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(CellVisitor).map(Self)

@@ -120,7 +120,8 @@ fn row(tenant: &TenantStatus, now: DateTime<Utc>) -> Markup {
 /// all is well.
 fn remarks(tenant: &TenantStatus) -> Markup {
     html! {
-        @if tenant.last_error.is_some() || tenant.rows_missing > 0 {
+        @let lookup_error = tenant.enrollment_lookup.as_ref().and_then(|lookup| lookup.last_error.as_ref());
+        @if tenant.last_error.is_some() || tenant.rows_missing > 0 || lookup_error.is_some() {
             tr .remarks {
                 td colspan="6" {
                     @if let Some(error) = &tenant.last_error {
@@ -128,6 +129,9 @@ fn remarks(tenant: &TenantStatus) -> Markup {
                     }
                     @if tenant.rows_missing > 0 {
                         p { "The service left out " (tenant.rows_missing) " rows that it had promised." }
+                    }
+                    @if let Some(error) = lookup_error {
+                        p { "Enrollment states could not be looked up: " strong { (error.reason.as_str()) } ": " (error.message) }
                     }
                 }
             }
@@ -191,6 +195,7 @@ mod tests {
             sessions_in_progress: None,
             last_session_end: None,
             rows_missing: 0,
+            enrollment_lookup: None,
         }
     }
 

@@ -74,6 +74,7 @@ fn what_is_not_configured_has_its_default() {
     assert_eq!(tenant.graph_url.as_str(), "https://graph.example:8443/");
     assert_eq!((tenant.first_run, &tenant.proxy), (FirstRun::Count, &Proxy::Environment));
     assert_eq!((tenant.poll_interval.as_secs(), tenant.lookback.as_secs()), (300, 2_592_000));
+    assert_eq!(tenant.enrollment_lookup, None);
     let Source::SessionsReport { page_size, path, columns } = &tenant.source else { panic!("{tenant:?}") };
     assert_eq!((*page_size, columns.len()), (50, 0));
     assert_eq!(path, "/beta/deviceManagement/reports/getRemoteAssistanceSessionsReport");
@@ -87,6 +88,7 @@ fn a_tenant_overrides_global_key_by_key() {
     assert_eq!(first.authority_url.as_str(), "https://login.microsoftonline.us/");
     assert_eq!((first.poll_interval.as_secs(), first.lookback.as_secs()), (5400, 2_592_000));
     assert_eq!(first.first_run, FirstRun::Baseline);
+    assert_eq!((first.enrollment_lookup, second.enrollment_lookup), (Some(Duration::from_secs(1800)), None));
     assert!(
         matches!(&first.credential, Credential::ClientSecret { secret: Secret::Inline(text), .. } if &**text == "s3cr3t")
     );

@@ -3,11 +3,13 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+mod check;
 mod cli;
 mod config;
 mod credentials;
 mod demo;
 mod docs;
+mod enrollment;
 mod exactness;
 mod exposition;
 mod failures;
@@ -15,6 +17,7 @@ mod faults;
 mod golden;
 mod ledger;
 mod memory;
+mod networks;
 mod once;
 mod prometheus;
 mod stopping;

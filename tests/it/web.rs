@@ -112,6 +112,7 @@ fn tenant(name: &str) -> TenantStatus {
         sessions_in_progress: None,
         last_session_end: None,
         rows_missing: 0,
+        enrollment_lookup: None,
     }
 }
 

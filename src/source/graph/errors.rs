@@ -81,6 +81,14 @@ fn forbidden(endpoint: Endpoint) -> &'static str {
              DeviceManagementServiceConfig.Read.All or DeviceManagementConfiguration.Read.All and give admin consent \
              (a new permission takes effect with the next token)"
         }
+        Endpoint::AutopilotDevices => {
+            "grant the application the Microsoft Graph application permission \
+             DeviceManagementServiceConfig.Read.All and give admin consent, or set enrollment_lookup to false"
+        }
+        Endpoint::ManagedDevices => {
+            "grant the application the Microsoft Graph application permission \
+             DeviceManagementManagedDevices.Read.All and give admin consent, or set enrollment_lookup to false"
+        }
         Endpoint::Collection | Endpoint::Token => "grant the application what the service at source.path asks for",
     }
 }
@@ -125,7 +133,7 @@ pub fn answer_is_html(body: &[u8]) -> bool {
 }
 
 /// Foreign text for one line of a log: no control characters, no runs of spaces, not too long.
-pub(super) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let mut line = String::new();
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     for word in words {
