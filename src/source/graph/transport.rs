@@ -14,7 +14,7 @@ use super::errors::one_line;
 use super::network::{Network, Proxied, Routes};
 use super::retry::{Failure, Retry, Timeouts, answer_date};
 use super::url::shown;
-use crate::config;
+use crate::config::{self, ProxyUrl};
 use crate::source::SourceError;
 use crate::status::FailureReason;
 
@@ -60,6 +60,11 @@ impl Transport {
         caps: Caps,
     ) -> Result<Self, SourceError> {
         Ok(Self { routes: network.routes(tenant, timeouts)?, caps })
+    }
+
+    /// The proxy by which requests to an address go, and what names it.
+    pub fn proxy(&self, url: &Url) -> Option<(&'static str, &ProxyUrl)> {
+        self.routes.to(url).1.map(|proxied| (proxied.whence, &proxied.url))
     }
 
     /// Sends a request and reads the whole answer, whatever its status.

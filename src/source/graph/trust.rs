@@ -23,6 +23,15 @@ pub(super) fn system_roots() -> rustls::RootCertStore {
     roots
 }
 
+/// Those and the certificates of `ca_file`: what a tenant's requests trust.
+pub fn roots(ca_file: Option<&Path>) -> Result<rustls::RootCertStore, SourceError> {
+    let mut roots = system_roots();
+    if let Some(path) = ca_file {
+        add_certificates(&mut roots, &read(path)?).map_err(|why| unusable(path, &one_line(&why)))?;
+    }
+    Ok(roots)
+}
+
 /// The text of `ca_file`.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, SourceError> {
     let mut pem = Vec::new();
