@@ -43,6 +43,32 @@ pub const DEFAULT_PAGE_SIZE: u32 = 50;
 pub const DEFAULT_REQUESTS_PER_MINUTE: u32 = 48;
 /// `path` of the sessions report where it is not configured.
 pub const SESSIONS_REPORT_PATH: &str = "/beta/deviceManagement/reports/getRemoteAssistanceSessionsReport";
+/// `job_timeout` where it is not configured. Exports of this size take seconds to minutes, and one that
+/// takes longer than this is most likely stranded.
+pub const DEFAULT_JOB_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// `select` where it is not configured: the documented columns of the export.
+pub const EXPORT_COLUMNS: &[&str] = &[
+    "Attribute",
+    "Date",
+    "DateDifference",
+    "HelperDeviceAadId",
+    "HelperDeviceName",
+    "HelperEmail",
+    "HelperFirstName",
+    "HelperLastName",
+    "Sessionend",
+    "SessionId",
+    "Sessionstart",
+    "SharerDeviceAadId",
+    "SharerDeviceName",
+    "SharerDeviceOS",
+    "SharerDeviceSerialNumber",
+    "SharerEmail",
+    "SharerFirstName",
+    "SharerLastName",
+];
+/// How many export jobs one poll submits: the first, and one for each that came to nothing.
+pub const MAX_EXPORT_JOBS: u32 = 3;
 /// The most tenants of one exporter. Each has some hundred series, its ids in the ledger and its
 /// polls in the interval; beyond this, one scrape takes megabytes.
 pub const MAX_TENANTS: usize = 1000;
@@ -159,6 +185,15 @@ pub enum Source {
         /// `columns`: column name by property name, over the defaults.
         columns: Vec<(crate::session::Property, String)>,
     },
+    /// The Intune export: `POST …/exportJobs`, and the file that comes of it.
+    ExportJob {
+        /// `columns`: column name by property name, over the defaults.
+        columns: Vec<(crate::session::Property, String)>,
+        /// `select`: the columns that the export is asked for.
+        select: Vec<String>,
+        /// `job_timeout`: after how long a job that is not completed is left for another.
+        job_timeout: Duration,
+    },
     /// An OData collection of `remoteAssistanceReporting`.
     Collection {
         /// `path`: the collection's path below `graph_url`.
@@ -249,6 +284,7 @@ impl Source {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::SessionsReport { .. } => "sessions_report",
+            Self::ExportJob { .. } => "export_job",
             Self::Collection { .. } => "collection",
         }
     }

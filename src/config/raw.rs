@@ -66,8 +66,8 @@ pub(super) struct Source {
     pub page_size: Key<u32>,
     pub columns: Key<Columns>,
     pub path: Key<String>,
-    pub select: Key<IgnoredAny>,
-    pub job_timeout: Key<IgnoredAny>,
+    pub select: Key<Vec<Spanned<String>>>,
+    pub job_timeout: Key<String>,
     pub directory: Key<IgnoredAny>,
 }
 

@@ -15,8 +15,8 @@ use super::proxy::{NoProxy, Proxy, ProxyUrl};
 use super::raw::{self, Key};
 use super::{
     Config, Credential, DEFAULT_ENROLLMENT_REFRESH_INTERVAL, DEFAULT_LOOKBACK, DEFAULT_PAGE_SIZE,
-    DEFAULT_POLL_INTERVAL, DEFAULT_REQUESTS_PER_MINUTE, Error, FirstRun, HelperLabel, MAX_TENANTS, Metrics,
-    SESSIONS_REPORT_PATH, Source, Tenant, duration, files, rules,
+    DEFAULT_POLL_INTERVAL, DEFAULT_REQUESTS_PER_MINUTE, Error, FirstRun, HelperLabel, MAX_EXPORT_JOBS, MAX_TENANTS,
+    Metrics, SESSIONS_REPORT_PATH, Source, Tenant, duration, files, rules,
 };
 use crate::session::DURATION_BOUNDS;
 
@@ -192,6 +192,16 @@ impl Keys {
                 "sessions would be missed between polls: lookback is {} and poll_interval {}; choose a longer lookback",
                 duration::format(lookback),
                 duration::format(poll_interval),
+            )));
+        }
+        if let Some(Source::ExportJob { job_timeout, .. }) = &self.source
+            && lookback <= poll_interval + *job_timeout * MAX_EXPORT_JOBS
+        {
+            return Err(place.error(format!(
+                "sessions would be missed while a poll waits for {MAX_EXPORT_JOBS} export jobs of up to {} each: \
+                 lookback is {}; choose a longer lookback or a shorter source.job_timeout",
+                duration::format(*job_timeout),
+                duration::format(lookback),
             )));
         }
         let cloud = self.cloud.unwrap_or_default();

@@ -1,7 +1,8 @@
 //! Microsoft Graph, or what stands in for it, over HTTP.
 //!
 //! `network` has the ways out, which tenants share; `transport` makes one attempt under every limit;
-//! `retry` decides whether another follows, `rate` when; `auth` gets the token; [`Client`] joins them. The token goes to the configured origin only.
+//! `retry` decides whether another follows, `rate` when; `auth` gets the token; [`Client`] joins them.
+//! The token goes to the configured origin only; a download goes to another and takes no token.
 
 mod auth;
 mod body;
@@ -20,7 +21,7 @@ mod trust;
 mod url;
 
 pub use claims::Claims;
-pub use client::{Client, Request};
+pub use client::{Client, DownloadError, Request};
 pub use network::Network;
 pub use retry::{Budget, RetryPolicy, Timeouts};
 pub use transport::Answer;
@@ -28,4 +29,4 @@ pub use transport::Answer;
 pub(super) use errors::{answer_is_html, one_line};
 pub(super) use retry::Attempt;
 pub(super) use trust::roots;
-pub(super) use url::{below, follow, shown};
+pub(super) use url::{below, download, follow, shown};

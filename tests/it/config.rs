@@ -113,6 +113,21 @@ fn a_tenant_overrides_global_key_by_key() {
 }
 
 #[test]
+fn an_export_asks_for_the_documented_columns_unless_told_otherwise() {
+    let config = good("export.yaml");
+    let [plain, own] = &config.tenants[..] else { panic!("{config:?}") };
+    let Source::ExportJob { columns, select, job_timeout } = &plain.source else { panic!("{plain:?}") };
+    assert_eq!((columns.len(), job_timeout.as_secs()), (0, 900));
+    assert_eq!((select.len(), &*select[0], &*select[17]), (18, "Attribute", "SharerLastName"));
+    let Source::ExportJob { columns, select, job_timeout } = &own.source else { panic!("{own:?}") };
+    assert_eq!(columns, &[(Property::SharerOs, "SharerOs".to_owned())]);
+    assert_eq!(
+        (select.join(" ").as_str(), job_timeout.as_secs()),
+        ("SessionId Sessionstart Sessionend SharerOs", 3600)
+    );
+}
+
+#[test]
 fn each_cloud_has_its_hosts() {
     for (cloud, login, graph) in [
         ("global", "login.microsoftonline.com", "graph.microsoft.com"),

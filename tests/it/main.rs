@@ -10,6 +10,7 @@ mod demo;
 mod docs;
 mod enrollment;
 mod exactness;
+mod exports;
 mod exposition;
 mod failures;
 mod faults;

@@ -11,6 +11,7 @@ use azure_core::http::request::Body;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+use super::body::Caps;
 use super::client::Link;
 use super::retry::Failure;
 use super::transport::{Answer, Outgoing};
@@ -60,8 +61,13 @@ impl HttpClient for TokenWire {
             Body::Bytes(bytes) => Some(bytes.clone()),
             Body::SeekableStream(_) => None,
         };
-        let outgoing =
-            Outgoing { method: Method::POST, url: request.url().clone(), headers: HeaderMap::from_iter(headers), body };
+        let outgoing = Outgoing {
+            method: Method::POST,
+            url: request.url().clone(),
+            headers: HeaderMap::from_iter(headers),
+            body,
+            caps: Caps::SMALL,
+        };
         let outcome = self.link.attempt(Endpoint::Token, outgoing, self.fresh).await;
         let passed_on = match &outcome {
             Ok(answer) if answer.status.is_success() => {

@@ -9,6 +9,16 @@ use crate::source::graph::{Claims, Client};
 /// One of these is enough for the sessions report, as Graph documents it.
 const OF_SESSIONS_REPORT: &[&str] =
     &["DeviceManagementServiceConfig.Read.All", "DeviceManagementConfiguration.Read.All"];
+/// One of these is enough for an export job: the service accepts them all, and Microsoft documents the
+/// writing ones. The least is first.
+const OF_EXPORT_JOB: &[&str] = &[
+    "DeviceManagementConfiguration.Read.All",
+    "DeviceManagementApps.Read.All",
+    "DeviceManagementManagedDevices.Read.All",
+    "DeviceManagementConfiguration.ReadWrite.All",
+    "DeviceManagementApps.ReadWrite.All",
+    "DeviceManagementManagedDevices.ReadWrite.All",
+];
 
 /// What is configured, without secrets.
 pub(super) fn configuration(tenant: &config::Tenant) -> Configuration {
@@ -79,6 +89,7 @@ pub(super) fn permission(tenant: &config::Tenant, claims: &Option<Claims>) -> Fi
         |why: &str| Finding { outcome: Outcome::NotApplicable(why.to_owned()), detail: None, passed_on: () };
     let any_of = match &tenant.source {
         config::Source::SessionsReport { .. } => OF_SESSIONS_REPORT,
+        config::Source::ExportJob { .. } => OF_EXPORT_JOB,
         config::Source::Collection { .. } => {
             return not_applicable("what a collection asks for is up to the service at source.path");
         }
