@@ -21,6 +21,7 @@ mod collection;
 mod columns;
 mod control;
 mod devices;
+mod discovery;
 mod draw;
 mod export;
 mod faults;
