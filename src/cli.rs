@@ -44,6 +44,8 @@ pub enum Command {
     Serve,
     /// Serve metrics of a simulated tenant, with nothing to configure
     Demo(Demo),
+    /// Look at every tenant step by step, and say what is wrong and how to mend it
+    Check(Check),
     /// Poll every tenant once, print the metrics and exit
     Once,
     /// Serve a simulated Graph, for trying things out
@@ -95,6 +97,26 @@ pub struct Demo {
     /// Seed of the simulated sessions: the same seed gives the same sessions
     #[arg(long = "demo.seed", value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
+}
+
+/// Flags of `check`.
+#[derive(Args, Clone, Debug)]
+pub struct Check {
+    /// How the findings are written
+    #[arg(long = "check.output", visible_alias = "output", value_name = "FORMAT", value_enum, default_value_t)]
+    pub output: CheckOutput,
+    /// Look at the configuration and its files only, and send nothing
+    #[arg(long = "check.offline", visible_alias = "offline")]
+    pub offline: bool,
+}
+
+/// `--check.output`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the names say it; doc comments would become help texts")]
+pub enum CheckOutput {
+    #[default]
+    Table,
+    Json,
 }
 
 /// Flags of `simulate`.

@@ -226,6 +226,15 @@ impl Config {
 }
 
 impl Credential {
+    /// The kind's name in the configuration.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::ClientSecret { .. } => "client_secret",
+            Self::BearerTokenFile { .. } => "bearer_token_file",
+            Self::None => "none",
+        }
+    }
+
     /// The application that a token is for, where the configuration names it.
     pub fn client_id(&self) -> Option<&str> {
         match self {

@@ -28,6 +28,7 @@ mod faults;
 mod generator;
 mod graph;
 mod journal;
+mod limit;
 mod options;
 mod pages;
 mod population;
@@ -49,7 +50,7 @@ mod tests;
 
 use std::collections::HashSet;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -61,7 +62,7 @@ pub use authority::Authority;
 pub use collection::PATH as COLLECTION_PATH;
 pub use devices::Device;
 pub use journal::Recorded;
-pub use options::{Clock, Options, TenantOptions};
+pub use options::{Clock, Options, Protocols, TenantOptions};
 pub use pages::odata_pages;
 pub use scenario::{Scenario, UnknownScenario};
 pub use session::{Participant, Session};
@@ -92,15 +93,16 @@ pub struct Tenant {
 pub struct UnknownTenant(String);
 
 impl Simulator {
-    /// Starts serving on 127.0.0.1. Must be called within a tokio runtime.
+    /// Starts serving on the machine itself. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// If two tenants share a name or an id, or the port is taken.
     pub async fn start(options: Options) -> io::Result<Self> {
         check_tenants(&options.tenants)?;
         let authority = options.authority.clone().map_or_else(Authority::generate, Ok)?;
-        let tls = authority.server_config()?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
+        let tls = authority.server_config(&options.names, options.protocols)?;
+        let host = if options.ipv6 { IpAddr::from(Ipv6Addr::LOCALHOST) } else { Ipv4Addr::LOCALHOST.into() };
+        let listener = TcpListener::bind((host, options.port)).await?;
         let address = listener.local_addr()?;
         let started = draw::truncate((options.clock)(), session::NANOSECONDS_PER_TICK);
         let blob = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -115,8 +117,7 @@ impl Simulator {
 
     /// The origin of both Graph and the login host: `https://localhost:PORT`.
     pub fn url(&self) -> String {
-        let [usual, ..] = self.shared.origins();
-        usual
+        self.shared.url()
     }
 
     /// The origin of the blob storage that exports are downloaded from: another port, so another origin.

@@ -11,6 +11,7 @@ pub mod csv;
 pub mod enrollment;
 pub mod graph;
 mod odata;
+pub mod probe;
 mod reading;
 pub mod sessions_report;
 #[cfg(test)]

@@ -56,6 +56,11 @@ impl<'a> Resource<'a> {
         }
     }
 
+    /// Whether it has the limits of reports.
+    fn is_limited(self) -> bool {
+        matches!(self, Self::Report | Self::ExportJobs(_) | Self::ExportJob(..))
+    }
+
     fn method(self) -> Method {
         match self {
             Self::Report | Self::ExportJobs(_) => Method::POST,
@@ -149,6 +154,10 @@ fn authorized(shared: &Shared, token: &Token, resource: Resource<'_>, call: &Cal
 
 /// The answer as the scenario will have it.
 fn spoilt(shared: &Shared, tenant: &TenantState, resource: Resource<'_>, call: &Call, scenario: Scenario) -> Answer {
+    let scenario = match scenario {
+        Scenario::RateLimited if resource.is_limited() && !tenant.admits(&shared.options) => Scenario::ThrottledSilent,
+        scenario => scenario,
+    };
     if let Some(answer) = faults::instead(scenario, call, &shared.options) {
         return answer;
     }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -9,6 +10,7 @@ use super::answer::Call;
 use super::devices::Directory;
 use super::export::Jobs;
 use super::journal::{Journal, Recorded};
+use super::limit::Limit;
 use super::options::{Options, TenantOptions};
 use super::scenario::{Scenario, Switch};
 use super::stream::Stream;
@@ -37,6 +39,7 @@ pub(super) struct TenantState {
     jobs: Mutex<Jobs>,
     downloads: Mutex<Journal>,
     expired_serials: AtomicU64,
+    limit: Mutex<Limit>,
 }
 
 impl Shared {
@@ -53,6 +56,7 @@ impl Shared {
                 jobs: Mutex::default(),
                 downloads: Mutex::default(),
                 expired_serials: AtomicU64::new(0),
+                limit: Mutex::default(),
             })
         };
         let tenants = options.tenants.iter().map(tenant).collect();
@@ -64,9 +68,16 @@ impl Shared {
         (self.options.clock)()
     }
 
-    /// The origins by which the simulator is reached, the usual one first.
-    pub fn origins(&self) -> [String; 3] {
-        ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("https://{host}:{}", self.port))
+    /// The origins by which the simulator is reached, the usual one first. A proxy that knows it by another
+    /// name knows its port too.
+    pub fn origins(&self) -> impl Iterator<Item = String> {
+        let own = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("https://{host}:{}", self.port));
+        own.into_iter().chain(self.options.names.iter().map(|name| format!("https://{name}")))
+    }
+
+    /// The usual origin.
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}", self.port)
     }
 
     /// The origin of the blob storage that exports are downloaded from.
@@ -76,9 +87,8 @@ impl Shared {
 
     /// The origin that a request came to.
     pub fn origin(&self, call: &Call) -> String {
-        let [usual, others @ ..] = self.origins();
         let named = call.header(http::header::HOST).map(|host| format!("https://{host}"));
-        others.into_iter().find(|origin| named.as_ref() == Some(origin)).unwrap_or(usual)
+        named.filter(|named| self.origins().any(|origin| origin == *named)).unwrap_or_else(|| self.url())
     }
 
     /// Every tenant.
@@ -171,6 +181,11 @@ impl TenantState {
     /// The scenario of a request, if it applies to such a one.
     pub fn next_scenario(&self, applies: impl Fn(Scenario) -> bool) -> Scenario {
         lock(&self.switch).next(applies)
+    }
+
+    /// Whether another request for reports is within the application's limit.
+    pub fn admits(&self, options: &Options) -> bool {
+        lock(&self.limit).admits(Instant::now(), options.limited_requests, options.limited_period)
     }
 
     /// Whether a token was issued before `expired-token` was switched on.

@@ -138,7 +138,7 @@ fn check_scope<'s>(shared: &Shared, scope: &'s str) -> Result<&'s str, Refusal> 
             ),
         ));
     };
-    if !shared.origins().iter().any(|origin| origin == resource) {
+    if !shared.origins().any(|origin| origin == resource) {
         return Err(refusal(
             400,
             "invalid_resource",

@@ -26,6 +26,7 @@ pub use network::Network;
 pub use retry::{Budget, RetryPolicy, Timeouts, retry_after};
 pub use transport::Answer;
 
-pub(super) use errors::answer_is_html;
+pub(super) use errors::{answer_is_html, one_line};
 pub(super) use retry::Attempt;
+pub(super) use trust::roots;
 pub(super) use url::{below, follow, shown};

@@ -35,8 +35,8 @@ pub struct Far {
 pub trait Progress: Send + Sync + 'static {
     /// A page was read.
     fn page(&self, far: Far);
-    /// The service is at work before it has a page: what it does, in a few words.
-    fn waiting(&self, what: &'static str);
+    /// A step begins that may take long and brings no page: what it is, in a few words.
+    fn step(&self, what: &'static str);
     /// The reading is over: to its last page, or before it by an error or because nobody wants it.
     fn ended(&self, whole: bool);
 }

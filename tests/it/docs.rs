@@ -1,6 +1,6 @@
 //! What README and CHANGELOG say is what the program has.
 
-mod markdown;
+pub mod markdown;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -96,6 +96,7 @@ fn every_flag_explains_itself_and_those_named_exist() {
     for flag in commands.iter().flat_map(|command| command.get_arguments()) {
         assert!(flag.get_help().is_some(), "{flag}");
         flags.extend(flag.get_long());
+        flags.extend(flag.get_visible_aliases().unwrap_or_default());
     }
     assert!(flags.len() > 10, "{flags:?}");
     let flag = |text: &'static str| text.split(|c: char| !c.is_ascii_lowercase() && !"-._".contains(c)).next().unwrap();

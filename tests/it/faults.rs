@@ -8,7 +8,7 @@
 //! - `rows`: rows that are double, disordered, unknown or broken.
 
 mod access;
-mod bench;
+pub mod bench;
 mod bodies;
 mod paging;
 mod rows;
@@ -16,10 +16,11 @@ mod service;
 
 use remote_assistance_exporter::simulator::Scenario;
 
-/// Every scenario, by the module here that has it: a new one must find its place.
+/// Every scenario, by the module that has it: a new one must find its place.
 #[test]
 fn every_scenario_has_a_test() {
     let tests = [
+        ("networks", include_str!("networks/limits.rs")),
         ("access", include_str!("faults/access.rs")),
         ("bodies", include_str!("faults/bodies.rs")),
         ("paging", include_str!("faults/paging.rs")),

@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+mod check;
 mod cli;
 mod config;
 mod demo;
@@ -17,6 +18,7 @@ mod golden;
 mod ledger;
 mod memory;
 mod microsoft;
+mod networks;
 mod once;
 mod prometheus;
 mod stopping;

@@ -17,7 +17,7 @@ use super::rate::Rate;
 use super::retry::{Attempt, Budget, Failure, Retry, RetryPolicy};
 use super::transport::{Answer, Outgoing, Transport};
 use super::url::{is_protected, is_same_origin, shown};
-use crate::config;
+use crate::config::{self, ProxyUrl};
 use crate::session::Label as _;
 use crate::source::{Endpoint, Observer, SourceError};
 use crate::status::FailureReason;
@@ -84,6 +84,11 @@ impl Client {
     /// A poll's whole patience.
     pub fn budget(&self) -> Budget {
         Budget::new(self.policy.clone())
+    }
+
+    /// The proxy by which requests to an address go, and the key or variable that names it.
+    pub fn proxy(&self, url: &Url) -> Option<(&'static str, &ProxyUrl)> {
+        self.link.transport.proxy(url)
     }
 
     /// At most this share of it, for what a poll can go without.

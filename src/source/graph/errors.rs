@@ -133,7 +133,7 @@ pub fn answer_is_html(body: &[u8]) -> bool {
 }
 
 /// Foreign text for one line of a log: no control characters, no runs of spaces, not too long.
-pub(super) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let mut line = String::new();
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     for word in words {

@@ -14,7 +14,7 @@ use super::errors::one_line;
 use super::network::{Network, Proxied, Routes};
 use super::retry::{Failure, Retry, Timeouts, answer_date};
 use super::url::shown;
-use crate::config;
+use crate::config::{self, ProxyUrl};
 use crate::source::SourceError;
 use crate::status::FailureReason;
 
@@ -62,6 +62,11 @@ impl Transport {
         Ok(Self { routes: network.routes(tenant, timeouts)?, caps })
     }
 
+    /// The proxy by which requests to an address go, and what names it.
+    pub fn proxy(&self, url: &Url) -> Option<(&'static str, &ProxyUrl)> {
+        self.routes.to(url).1.map(|proxied| (proxied.whence, &proxied.url))
+    }
+
     /// Sends a request and reads the whole answer, whatever its status.
     pub async fn send(&self, outgoing: &Outgoing, fresh: bool) -> Result<Answer, Failure> {
         let (pools, proxied) = self.routes.to(&outgoing.url);
@@ -92,6 +97,9 @@ fn request_failure(error: &reqwest::Error, outgoing: &Outgoing, proxied: Option<
     let (reason, retry, remedy) = if let Some((retry, remedy)) = connecting.and_then(|proxied| refused(&text, proxied))
     {
         (FailureReason::Connection, retry, remedy)
+    } else if text.contains("keep-alive timed out") {
+        let remedy = "; the connection is dead: a firewall or proxy on the way may have dropped it";
+        (FailureReason::Connection, again, remedy.to_owned())
     } else if error.is_timeout() {
         let remedy = "; the service or the way to it is slow: a smaller source.page_size asks for less at a time";
         (FailureReason::Timeout, again, remedy.to_owned())
