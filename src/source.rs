@@ -9,6 +9,7 @@ pub mod collection;
 pub mod columns;
 pub mod csv;
 pub mod enrollment;
+mod export_job;
 pub mod files;
 pub mod graph;
 mod odata;
@@ -71,6 +72,10 @@ label! {
         SessionsReport = "sessions_report",
         /// A page of an OData collection.
         Collection = "collection",
+        /// An export job: its submission, and each look at it.
+        ExportJob = "export_job",
+        /// The download of a finished export, from another host.
+        ExportDownload = "export_download",
         /// A page of `windowsAutopilotDeviceIdentities`.
         AutopilotDevices = "autopilot_devices",
         /// A page of `managedDevices`.
@@ -90,6 +95,8 @@ pub trait Observer: Send + Sync + 'static {
     fn held_back(&self, duration: Duration);
     /// A token was issued that expires then.
     fn token_expires(&self, at: chrono::DateTime<chrono::Utc>);
+    /// The certificate that proves the identity expires then.
+    fn credential_expires(&self, _at: chrono::DateTime<chrono::Utc>) {}
     /// An answer named the time: the service's clock.
     fn date(&self, _service: chrono::DateTime<chrono::Utc>) {}
     /// So many files of the directory are set aside, as they cannot be read.
@@ -107,6 +114,7 @@ enum Kind {
     SessionsReport(Arc<graph::Client>, Arc<sessions_report::Report>),
     Collection(Arc<graph::Client>, collection::Collection),
     Files(Arc<files::Directory>),
+    ExportJob(Arc<graph::Client>, Arc<export_job::Export>),
 }
 
 impl Source {
@@ -129,6 +137,11 @@ impl Source {
                 let columns = columns::Columns::new(columns.clone());
                 let report = sessions_report::Report::new(&tenant.graph_url, path, *page_size, columns);
                 Kind::SessionsReport(client()?, Arc::new(report))
+            }
+            config::Source::ExportJob { columns, select, job_timeout } => {
+                let columns = columns::Columns::new(columns.clone());
+                let export = export_job::Export::new(&tenant.graph_url, select, columns, *job_timeout, &policy)?;
+                Kind::ExportJob(client()?, Arc::new(export))
             }
             config::Source::Collection { path, page_size } => {
                 let collection = collection::Collection::new(&tenant.graph_url, path, *page_size);
@@ -163,6 +176,7 @@ impl Source {
             Kind::SessionsReport(client, report) => Reading::new(Paged::new(client.clone(), report.read())),
             Kind::Collection(client, collection) => Reading::new(Paged::new(client.clone(), collection.read())),
             Kind::Files(directory) => Reading::new(files::Files::new(directory.clone())),
+            Kind::ExportJob(client, export) => Reading::new(export.read(client.clone(), self.progress.clone())),
         };
         reading.told_to(self.progress.clone())
     }
@@ -172,7 +186,9 @@ impl Kind {
     /// The client, where there is one: files need none.
     fn client(&self) -> Option<Arc<graph::Client>> {
         match self {
-            Self::SessionsReport(client, _) | Self::Collection(client, _) => Some(client.clone()),
+            Self::SessionsReport(client, _) | Self::Collection(client, _) | Self::ExportJob(client, _) => {
+                Some(client.clone())
+            }
             Self::Files(_) => None,
         }
     }
