@@ -9,6 +9,7 @@ pub mod collection;
 pub mod columns;
 pub mod csv;
 pub mod enrollment;
+mod export_job;
 pub mod graph;
 mod odata;
 pub mod probe;
@@ -70,6 +71,10 @@ label! {
         SessionsReport = "sessions_report",
         /// A page of an OData collection.
         Collection = "collection",
+        /// An export job: its submission, and each look at it.
+        ExportJob = "export_job",
+        /// The download of a finished export, from another host.
+        ExportDownload = "export_download",
         /// A page of `windowsAutopilotDeviceIdentities`.
         AutopilotDevices = "autopilot_devices",
         /// A page of `managedDevices`.
@@ -89,6 +94,8 @@ pub trait Observer: Send + Sync + 'static {
     fn held_back(&self, duration: Duration);
     /// A token was issued that expires then.
     fn token_expires(&self, at: chrono::DateTime<chrono::Utc>);
+    /// The certificate that proves the identity expires then.
+    fn credential_expires(&self, _at: chrono::DateTime<chrono::Utc>) {}
     /// An answer named the time: the service's clock.
     fn date(&self, _service: chrono::DateTime<chrono::Utc>) {}
 }
@@ -104,6 +111,7 @@ pub struct Source {
 enum Kind {
     SessionsReport(Arc<sessions_report::Report>),
     Collection(collection::Collection),
+    ExportJob(Arc<export_job::Export>),
 }
 
 impl Source {
@@ -120,12 +128,17 @@ impl Source {
         observer: Arc<dyn Observer>,
         policy: RetryPolicy,
     ) -> Result<Self, SourceError> {
-        let client = Arc::new(graph::Client::new(tenant, network, observer, policy)?);
+        let client = Arc::new(graph::Client::new(tenant, network, observer, policy.clone())?);
         let kind = match &tenant.source {
             config::Source::SessionsReport { page_size, path, columns } => {
                 let columns = columns::Columns::new(columns.clone());
                 let report = sessions_report::Report::new(&tenant.graph_url, path, *page_size, columns);
                 Kind::SessionsReport(Arc::new(report))
+            }
+            config::Source::ExportJob { columns, select, job_timeout } => {
+                let columns = columns::Columns::new(columns.clone());
+                let export = export_job::Export::new(&tenant.graph_url, select, columns, *job_timeout, &policy)?;
+                Kind::ExportJob(Arc::new(export))
             }
             config::Source::Collection { path, page_size } => {
                 Kind::Collection(collection::Collection::new(&tenant.graph_url, path, *page_size))
@@ -150,6 +163,7 @@ impl Source {
         let reading = match &self.kind {
             Kind::SessionsReport(report) => Reading::new(Paged::new(self.client.clone(), report.read())),
             Kind::Collection(collection) => Reading::new(Paged::new(self.client.clone(), collection.read())),
+            Kind::ExportJob(export) => Reading::new(export.read(self.client.clone(), self.progress.clone())),
         };
         reading.told_to(self.progress.clone())
     }

@@ -53,8 +53,8 @@ pub(super) struct Credential {
     pub client_id: Key<String>,
     pub client_secret: Key<String>,
     pub client_secret_file: Key<String>,
-    pub certificate_file: Key<IgnoredAny>,
-    pub certificate_password_file: Key<IgnoredAny>,
+    pub certificate_file: Key<String>,
+    pub certificate_password_file: Key<String>,
     pub token_file: Key<String>,
 }
 
@@ -66,8 +66,8 @@ pub(super) struct Source {
     pub page_size: Key<u32>,
     pub columns: Key<Columns>,
     pub path: Key<String>,
-    pub select: Key<IgnoredAny>,
-    pub job_timeout: Key<IgnoredAny>,
+    pub select: Key<Vec<Spanned<String>>>,
+    pub job_timeout: Key<String>,
     pub directory: Key<IgnoredAny>,
 }
 

@@ -29,6 +29,11 @@ pub(super) const PAGE_SIZE: RangeInclusive<u32> = 1..=1000;
 /// A page a minute is the slowest that still reads a report within hours; beyond the upper bound there is
 /// no limit to speak of.
 const REQUESTS_PER_MINUTE: RangeInclusive<u32> = 1..=100_000;
+/// The service takes seconds to minutes for a job. Three of the longest end within the four hours after
+/// which a poll is abandoned.
+const JOB_TIMEOUT: RangeInclusive<Duration> = MINUTE..=MINUTE.saturating_mul(60);
+/// The report has 18 documented columns.
+const MAX_SELECTED: usize = 100;
 /// Each bucket is a series for each tenant and session type.
 const MAX_BUCKETS: usize = 100;
 /// Far longer than any address, column or id in use; keeps log lines and requests readable.
@@ -46,6 +51,20 @@ pub(super) fn poll_interval(text: &str) -> Checked<Duration> {
 /// `lookback`.
 pub(super) fn lookback(text: &str) -> Checked<Duration> {
     duration_within(text, &LOOKBACK)
+}
+
+/// `source.job_timeout`.
+pub(super) fn job_timeout(text: &str) -> Checked<Duration> {
+    duration_within(text, &JOB_TIMEOUT)
+}
+
+/// How many columns `source.select` has.
+pub(super) fn select_length(columns: usize) -> Checked<()> {
+    if (1..=MAX_SELECTED).contains(&columns) {
+        Ok(())
+    } else {
+        Err(format!("has {columns} columns; name 1 to {MAX_SELECTED}, or remove it for the documented ones"))
+    }
 }
 
 /// `enrollment_refresh_interval`.

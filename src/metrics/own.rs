@@ -51,6 +51,7 @@ struct Instruments {
     throttled: IntCounterVec,
     throttle_wait: CounterVec,
     token_expiry: GaugeVec,
+    credential_expiry: GaugeVec,
     lookup_up: GaugeVec,
     lookup_success: GaugeVec,
     lookup_devices: GaugeVec,
@@ -90,6 +91,7 @@ impl Own {
             throttled: counters(&c::GRAPH_THROTTLED)?,
             throttle_wait: seconds(&c::GRAPH_THROTTLE_WAIT)?,
             token_expiry: gauges(&c::TOKEN_EXPIRY)?,
+            credential_expiry: gauges(&c::CREDENTIAL_EXPIRY)?,
             lookup_up: gauges(&c::ENROLLMENT_LOOKUP_UP)?,
             lookup_success: gauges(&c::ENROLLMENT_LOOKUP_SUCCESS)?,
             lookup_devices: gauges(&c::ENROLLMENT_LOOKUP_DEVICES)?,
@@ -246,6 +248,10 @@ impl Observer for TenantMetrics {
 
     fn token_expires(&self, at: DateTime<Utc>) {
         self.own.token_expiry.with_label_values(&[&*self.name]).set(unix_seconds(at));
+    }
+
+    fn credential_expires(&self, at: DateTime<Utc>) {
+        self.own.credential_expiry.with_label_values(&[&*self.name]).set(unix_seconds(at));
     }
 }
 

@@ -3,12 +3,14 @@
 //! every entry can be overridden by `source.columns`.
 
 mod survey;
+mod told;
 
 use std::fmt;
 
 use crate::session::{Cell, EnrollmentState, Property, Row, SessionType};
 
 pub use survey::{Found, Survey};
+pub(super) use told::Told;
 
 /// The mapping as configured.
 #[derive(Clone, Debug, Default)]

@@ -233,6 +233,8 @@ pub fn quick() -> RetryPolicy {
         first_wait: Duration::from_millis(1),
         longest_wait: Duration::from_millis(1),
         loss_per_poll: Duration::from_secs(30),
+        first_look: Duration::from_millis(1),
+        longest_look: Duration::from_millis(1),
         ..RetryPolicy::default()
     }
 }
@@ -246,6 +248,12 @@ pub fn report_tenant(fake: &Fake) -> config::Tenant {
 /// A tenant that reads the fake's collection without a token.
 pub fn collection_tenant(fake: &Fake) -> config::Tenant {
     tenant(fake, config::Source::Collection { path: "/v1.0/sessions".to_owned(), page_size: None })
+}
+
+/// A tenant that reads the export of the fake without a token.
+pub fn export_tenant(fake: &Fake, job_timeout: Duration) -> config::Tenant {
+    let select = ["SessionId", "Sessionstart", "Sessionend"].map(str::to_owned).to_vec();
+    tenant(fake, config::Source::ExportJob { columns: Vec::new(), select, job_timeout })
 }
 
 fn tenant(fake: &Fake, source: config::Source) -> config::Tenant {

@@ -25,8 +25,6 @@ const NOT_SUPPORTED_YET: &[&str] = &[
     "credential.certificate_password_file",
     "metrics.native_histograms",
     "source.directory",
-    "source.job_timeout",
-    "source.select",
 ];
 
 fn metrics() -> Vec<Vec<&'static str>> {

@@ -5,11 +5,13 @@
 //! - `bodies`: answers that are no report, cut off, or without an end.
 //! - `access`: tokens, permissions, and addresses that the token must not reach.
 //! - `paging`: links and totals that lead astray.
+//! - `exports`: export jobs that go astray, and downloads of all kinds.
 //! - `rows`: rows that are double, disordered, unknown or broken.
 
 mod access;
 pub mod bench;
 mod bodies;
+mod exports;
 mod paging;
 mod rows;
 mod service;
@@ -23,6 +25,8 @@ fn every_scenario_has_a_test() {
         ("networks", include_str!("networks/limits.rs")),
         ("access", include_str!("faults/access.rs")),
         ("bodies", include_str!("faults/bodies.rs")),
+        ("downloads", include_str!("faults/exports/downloads.rs")),
+        ("jobs", include_str!("faults/exports/jobs.rs")),
         ("paging", include_str!("faults/paging.rs")),
         ("rows", include_str!("faults/rows.rs")),
         ("service", include_str!("faults/service.rs")),

@@ -35,6 +35,7 @@ pub fn stand_ins() -> insta::internals::SettingsBindDropGuard {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(r"localhost:\d+", "localhost:PORT");
     settings.add_filter(r"request-id [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "request-id GUID");
+    settings.add_filter(r"Sessions_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "Sessions_GUID");
     settings.add_filter(r"Activity ID: [0-9a-f-]+", "Activity ID: GUID");
     settings.add_filter(r"/\S+/\.tmp\w+/", "DIRECTORY/");
     settings.bind_to_scope()

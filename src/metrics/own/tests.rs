@@ -34,7 +34,7 @@ fn a_tenant_starts_with_its_counters_at_zero_and_its_state_unknown() {
     }
     let failures = text(&registry).matches("poll_failures_total{").count();
     assert_eq!(failures, FailureReason::ALL.len());
-    for unknown in ["_up{", "last_poll_success", "last_poll_duration", "token_expiry"] {
+    for unknown in ["_up{", "last_poll_success", "last_poll_duration", "token_expiry", "credential_expiry"] {
         assert!(!text(&registry).contains(unknown), "{unknown}");
     }
 }
@@ -57,6 +57,7 @@ fn polls_requests_and_commits_are_told() {
     observer.held_back(Duration::from_millis(250));
     observer.retry();
     observer.token_expires(at);
+    observer.credential_expires(at);
     own.committed(Duration::from_millis(4));
     own.commit_failed();
     own.config_loaded(u64::MAX, at);
@@ -77,6 +78,7 @@ fn polls_requests_and_commits_are_told() {
         r#"graph_retries_total{tenant="a"} 1"#,
         r#"graph_retries_total{tenant="b"} 0"#,
         r#"token_expiry_timestamp_seconds{tenant="a"} 1774000000.5"#,
+        r#"credential_expiry_timestamp_seconds{tenant="a"} 1774000000.5"#,
         "ledger_commits_total 1",
         "ledger_commit_failures_total 1",
         r#"ledger_commit_duration_seconds_bucket{le="0.005"} 1"#,
@@ -121,6 +123,7 @@ fn every_own_metric_is_registered_and_nothing_twice() {
     tenant.declare(Duration::from_secs(1));
     tenant.poll_succeeded(Utc.timestamp_opt(0, 0).unwrap(), Duration::ZERO);
     tenant.token_expires(Utc.timestamp_opt(0, 0).unwrap());
+    tenant.credential_expires(Utc.timestamp_opt(0, 0).unwrap());
     tenant.enrollment_looked_up(Utc.timestamp_opt(0, 0).unwrap(), 1);
     tenant.enrollment_lookup_failed(FailureReason::Forbidden);
     tenant.request(Endpoint::Token, Some(200), Duration::ZERO);
