@@ -48,6 +48,7 @@ struct Instruments {
     throttled: IntCounterVec,
     throttle_wait: CounterVec,
     token_expiry: GaugeVec,
+    credential_expiry: GaugeVec,
     lookup_up: GaugeVec,
     lookup_success: GaugeVec,
     lookup_devices: GaugeVec,
@@ -84,6 +85,7 @@ impl Own {
             throttled: counters(&c::GRAPH_THROTTLED)?,
             throttle_wait: instrument::seconds(registry, &c::GRAPH_THROTTLE_WAIT)?,
             token_expiry: gauges(&c::TOKEN_EXPIRY)?,
+            credential_expiry: gauges(&c::CREDENTIAL_EXPIRY)?,
             lookup_up: gauges(&c::ENROLLMENT_LOOKUP_UP)?,
             lookup_success: gauges(&c::ENROLLMENT_LOOKUP_SUCCESS)?,
             lookup_devices: gauges(&c::ENROLLMENT_LOOKUP_DEVICES)?,
@@ -217,6 +219,10 @@ impl Observer for TenantMetrics {
     fn token_expires(&self, at: DateTime<Utc>) {
         self.own.token_expiry.with_label_values(&[&*self.name]).set(unix_seconds(at));
     }
+
+    fn credential_expires(&self, at: DateTime<Utc>) {
+        self.own.credential_expiry.with_label_values(&[&*self.name]).set(unix_seconds(at));
+    }
 }
 
 /// Registers `process_*`, where the system tells them.
@@ -267,7 +273,7 @@ mod tests {
         }
         let failures = text(&registry).matches("poll_failures_total{").count();
         assert_eq!(failures, FailureReason::ALL.len());
-        for unknown in ["_up{", "last_poll_success", "last_poll_duration", "token_expiry"] {
+        for unknown in ["_up{", "last_poll_success", "last_poll_duration", "token_expiry", "credential_expiry"] {
             assert!(!text(&registry).contains(unknown), "{unknown}");
         }
     }
@@ -289,6 +295,7 @@ mod tests {
         observer.held_back(Duration::from_millis(250));
         observer.retry();
         observer.token_expires(at);
+        observer.credential_expires(at);
         own.committed(Duration::from_millis(4));
         own.commit_failed();
         own.config_loaded(u64::MAX, at);
@@ -309,6 +316,7 @@ mod tests {
             r#"graph_retries_total{tenant="a"} 1"#,
             r#"graph_retries_total{tenant="b"} 0"#,
             r#"token_expiry_timestamp_seconds{tenant="a"} 1774000000.5"#,
+            r#"credential_expiry_timestamp_seconds{tenant="a"} 1774000000.5"#,
             "ledger_commits_total 1",
             "ledger_commit_failures_total 1",
             r#"ledger_commit_duration_seconds_bucket{le="0.005"} 1"#,
@@ -351,6 +359,7 @@ mod tests {
         let tenant = own.tenant("a", Duration::from_secs(1));
         tenant.poll_succeeded(Utc.timestamp_opt(0, 0).unwrap(), Duration::ZERO);
         tenant.token_expires(Utc.timestamp_opt(0, 0).unwrap());
+        tenant.credential_expires(Utc.timestamp_opt(0, 0).unwrap());
         tenant.enrollment_looked_up(Utc.timestamp_opt(0, 0).unwrap(), 1);
         tenant.enrollment_lookup_failed(FailureReason::Forbidden);
         tenant.request(Endpoint::Token, Some(200), Duration::ZERO);

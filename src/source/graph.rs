@@ -10,6 +10,7 @@ mod claims;
 mod client;
 mod entra;
 mod errors;
+mod metadata;
 mod network;
 mod rate;
 mod retry;

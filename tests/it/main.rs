@@ -6,6 +6,7 @@
 mod check;
 mod cli;
 mod config;
+mod credentials;
 mod demo;
 mod docs;
 mod enrollment;
