@@ -114,7 +114,7 @@ pub enum HelperLabel {
 }
 
 /// One tenant: its own keys, those of `global`, then defaults.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tenant {
     /// `name`: the value of the label `tenant`, and the key in the ledger.
     pub name: Arc<str>,
@@ -146,7 +146,7 @@ pub struct Tenant {
 }
 
 /// `credential`: how a token is had.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Credential {
     /// OAuth 2.0 client credentials with a shared secret.
     ClientSecret {
@@ -188,7 +188,7 @@ pub enum Credential {
 }
 
 /// A secret, or the file that holds it. `Debug` shows the file's name and never the secret.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub enum Secret {
     /// Written in the configuration or an environment variable.
     Inline(Arc<str>),
@@ -197,7 +197,7 @@ pub enum Secret {
 }
 
 /// `source`: where session reports are read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     /// The Intune sessions report (beta): `POST …/getRemoteAssistanceSessionsReport`.
     SessionsReport {
@@ -291,6 +291,14 @@ impl Config {
         // `Debug` shows every setting and no secret.
         hasher.write(format!("{metrics:?}{tenants:?}").as_bytes());
         Self { metrics, tenants, hash: hasher.finish() >> (u64::BITS - BITS) }
+    }
+}
+
+impl Tenant {
+    /// Whether the same polls read the same. What differs beyond that is how the ledger counts.
+    pub fn is_read_like(&self, other: &Self) -> bool {
+        let Self { lookback, first_run, .. } = *other;
+        Self { lookback, first_run, ..self.clone() } == *other
     }
 }
 

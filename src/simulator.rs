@@ -23,6 +23,7 @@ mod collection;
 mod columns;
 mod control;
 mod devices;
+mod discovery;
 mod draw;
 mod export;
 mod faults;

@@ -23,8 +23,9 @@ mod url;
 
 pub use claims::Claims;
 pub use client::{Client, DownloadError, Request};
+pub use errors::error_text;
 pub use network::Network;
-pub use retry::{Budget, RetryPolicy, Timeouts};
+pub use retry::{Budget, RetryPolicy, Timeouts, retry_after};
 pub use transport::Answer;
 
 pub(super) use errors::{answer_is_html, one_line};
