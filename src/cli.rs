@@ -71,6 +71,9 @@ struct Flags {
     /// Path under which metrics are served
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path, global = true)]
     telemetry_path: String,
+    /// Reload the configuration on POST or PUT /-/reload, as on SIGHUP
+    #[arg(long = "web.enable-lifecycle", global = true)]
+    enable_lifecycle: bool,
     /// Most requests answered at the same time; 0 for no limit
     #[arg(long = "web.max-requests", value_name = "NUMBER", default_value_t = 40, global = true)]
     max_requests: usize,
@@ -213,6 +216,11 @@ impl Cli {
     /// `--web.telemetry-path`.
     pub fn telemetry_path(&self) -> &str {
         &self.flags.telemetry_path
+    }
+
+    /// `--web.enable-lifecycle`.
+    pub fn enable_lifecycle(&self) -> bool {
+        self.flags.enable_lifecycle
     }
 
     /// `--web.max-requests`; 0 for no limit.

@@ -6,6 +6,7 @@ mod exporter;
 mod healthcheck;
 mod once;
 mod progress;
+mod reload;
 mod serve;
 mod signals;
 mod simulate;

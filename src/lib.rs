@@ -22,7 +22,7 @@
 //! | `session` | the domain: one report as a value | | |
 //! | `status` | how the polls go | session | |
 //! | `config` | the configuration, valid and complete | session | serde_saphyr |
-//! | `source` | Graph: client, credentials, wire formats | session, status, config | reqwest, azure_core, azure_identity |
+//! | `source` | Graph: client, credentials, wire formats | clock, session, status, config | reqwest, azure_core, azure_identity |
 //! | `ledger` | the durable record and the rules of counting | session, config | redb |
 //! | `metrics` | the catalogue; families of the snapshot; own health | session, status, source, ledger | |
 //! | `exposition` | negotiation and formats | metrics | |

@@ -15,12 +15,15 @@
 //!   `PUT /simulator/scenario/{tenant}/{name}[?requests=n]`.
 
 mod answer;
+mod application;
+mod assertion;
 mod authority;
 mod body;
 mod collection;
 mod columns;
 mod control;
 mod devices;
+mod discovery;
 mod draw;
 mod export;
 mod faults;
@@ -57,6 +60,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use application::{Application, FederatedCredential};
 pub use authority::Authority;
 pub use collection::PATH as COLLECTION_PATH;
 pub use devices::Device;
@@ -187,6 +191,16 @@ impl Tenant {
     /// The path of its collection that wants no token.
     pub fn gateway_path(&self) -> String {
         format!("/gateway/{}/{}", self.state.options.name, collection::SEGMENT)
+    }
+
+    /// Changes what its application may prove itself by. Tokens that were issued stay valid.
+    pub fn change_application(&self, change: impl FnOnce(&mut Application)) {
+        change(&mut self.state.application());
+    }
+
+    /// A token of its application for this Graph, as a metadata service or the Azure CLI gives one.
+    pub fn issue_token(&self) -> String {
+        self.shared.issue(&self.state, &self.shared.url(), self.shared.now())
     }
 
     /// Switches a scenario on until another is.

@@ -94,6 +94,8 @@ pub trait Observer: Send + Sync + 'static {
     fn held_back(&self, duration: Duration);
     /// A token was issued that expires then.
     fn token_expires(&self, at: chrono::DateTime<chrono::Utc>);
+    /// The certificate that proves the identity expires then.
+    fn credential_expires(&self, _at: chrono::DateTime<chrono::Utc>) {}
     /// An answer named the time: the service's clock.
     fn date(&self, _service: chrono::DateTime<chrono::Utc>) {}
 }

@@ -94,6 +94,28 @@ pub struct EnrollmentStatus {
     pub last_error: Option<PollError>,
 }
 
+impl TenantStatus {
+    /// A tenant that was never polled, of a source of this kind, polled every `poll_interval`.
+    pub fn unpolled(tenant: Arc<str>, source: &'static str, poll_interval: Duration) -> Self {
+        Self {
+            tenant,
+            source,
+            poll_interval_seconds: poll_interval.as_secs_f64(),
+            restored: false,
+            up: None,
+            last_success: None,
+            last_poll: None,
+            last_poll_duration_seconds: None,
+            last_error: None,
+            sessions_counted: 0,
+            sessions_in_progress: None,
+            last_session_end: None,
+            rows_missing: 0,
+            enrollment_lookup: None,
+        }
+    }
+}
+
 /// A failed poll in one line.
 #[derive(Clone, Debug, Serialize)]
 pub struct PollError {
@@ -126,11 +148,14 @@ impl Status {
         lock(&self.tenants).insert(row.tenant.clone(), row);
     }
 
-    /// Changes a tenant's row, if it has one.
-    pub fn update(&self, tenant: &str, change: impl FnOnce(&mut TenantStatus)) {
-        if let Some(row) = lock(&self.tenants).get_mut(tenant) {
-            change(row);
-        }
+    /// Changes a tenant's row, if it has one. Whether it has.
+    pub fn update(&self, tenant: &str, change: impl FnOnce(&mut TenantStatus)) -> bool {
+        lock(&self.tenants).get_mut(tenant).map(change).is_some()
+    }
+
+    /// Takes a tenant's row away.
+    pub fn remove(&self, tenant: &str) {
+        lock(&self.tenants).remove(tenant);
     }
 
     /// Says that a loop is alive and will say so again within `patience`.

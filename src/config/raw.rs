@@ -53,8 +53,8 @@ pub(super) struct Credential {
     pub client_id: Key<String>,
     pub client_secret: Key<String>,
     pub client_secret_file: Key<String>,
-    pub certificate_file: Key<IgnoredAny>,
-    pub certificate_password_file: Key<IgnoredAny>,
+    pub certificate_file: Key<String>,
+    pub certificate_password_file: Key<String>,
     pub token_file: Key<String>,
 }
 

@@ -2,6 +2,7 @@
 
 mod faults;
 mod opening;
+mod reconfiguring;
 mod rules;
 mod twin;
 

@@ -150,6 +150,8 @@ catalogue! {
             "Time for which requests were held back to keep below the service's limits.";
         TOKEN_EXPIRY = Gauge "token_expiry_timestamp_seconds" [TENANT]
             "Expiry of the access token in use, in Unix time. Absent where no token is used or none was issued yet.";
+        CREDENTIAL_EXPIRY = Gauge "credential_expiry_timestamp_seconds" [TENANT]
+            "Expiry of the certificate of kind client_certificate, in Unix time. Absent for other kinds: when a client secret expires is not told to those who use it.";
         ENROLLMENT_LOOKUP_UP = Gauge "enrollment_lookup_up" [TENANT]
             "Whether the last look-up of enrollment states succeeded. Absent until the first has ended, and where it is off.";
         ENROLLMENT_LOOKUP_SUCCESS = Gauge "enrollment_lookup_last_success_timestamp_seconds" [TENANT]

@@ -25,7 +25,7 @@ use super::body::Script;
 use super::export::blob;
 use super::journal::{KEPT_BODY_BYTES, Recorded};
 use super::state::Shared;
-use super::{control, graph, token};
+use super::{control, discovery, graph, token};
 
 /// More connections wait: no test and no demo needs as many.
 const MAX_CONNECTIONS: usize = 256;
@@ -124,6 +124,8 @@ async fn answer(shared: &Shared, connection: u64, role: Role, request: Request<I
         (None, Answer::error(&call, StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", "The body is too large."))
     } else if let Some(segment) = token_endpoint(&call.path) {
         token::serve(shared, segment, &call)
+    } else if let Some(segment) = discovery::segment(&call.path) {
+        discovery::serve(shared, segment, &call)
     } else {
         graph::serve(shared, &call)
     };

@@ -7,6 +7,7 @@ use std::time::Instant;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::answer::Call;
+use super::application::Application;
 use super::devices::Directory;
 use super::export::Jobs;
 use super::journal::{Journal, Recorded};
@@ -31,6 +32,7 @@ pub(super) struct Shared {
 pub(super) struct TenantState {
     /// What it was started with.
     pub options: TenantOptions,
+    application: Mutex<Application>,
     stream: Mutex<Stream>,
     devices: Mutex<Directory>,
     switch: Mutex<Switch>,
@@ -48,6 +50,10 @@ impl Shared {
         let tenant = |tenant: &TenantOptions| {
             Arc::new(TenantState {
                 options: tenant.clone(),
+                application: Mutex::new(Application {
+                    secrets: vec![tenant.client_secret.clone()],
+                    ..Application::default()
+                }),
                 stream: Mutex::new(Stream::new(&options, tenant, started)),
                 devices: Mutex::new(Directory::new(&options, tenant)),
                 switch: Mutex::default(),
@@ -157,6 +163,11 @@ impl TenantState {
         lock(&self.stream)
     }
 
+    /// What its application may prove itself by.
+    pub fn application(&self) -> MutexGuard<'_, Application> {
+        lock(&self.application)
+    }
+
     /// The devices that it lists.
     pub fn devices(&self) -> MutexGuard<'_, Directory> {
         lock(&self.devices)
@@ -167,7 +178,6 @@ impl TenantState {
         lock(&self.device_switch).next(applies)
     }
 
-    /// The scenario of any other request, if it applies to such a one.
     /// Its export jobs.
     pub fn jobs(&self) -> MutexGuard<'_, Jobs> {
         lock(&self.jobs)
@@ -178,7 +188,7 @@ impl TenantState {
         lock(&self.downloads).requests()
     }
 
-    /// The scenario of a request, if it applies to such a one.
+    /// The scenario of any other request, if it applies to such a one.
     pub fn next_scenario(&self, applies: impl Fn(Scenario) -> bool) -> Scenario {
         lock(&self.switch).next(applies)
     }

@@ -157,16 +157,21 @@ impl<R: Read> Rows<R> {
     }
 }
 
+/// A byte-order mark and one byte more. The reader of CSV looks for a mark in its first piece alone, and
+/// takes a piece with nothing after the mark for the end.
+const FIRST_BYTES: usize = 4;
+
 /// Reads no more than what a row may have, so that none fills the memory.
 struct Metered<R> {
     inner: R,
     left: usize,
     spent: bool,
+    begun: bool,
 }
 
 impl<R> Metered<R> {
     fn new(inner: R) -> Self {
-        Self { inner, left: 0, spent: false }
+        Self { inner, left: 0, spent: false, begun: false }
     }
 
     fn allow(&mut self, bytes: usize) {
@@ -181,7 +186,14 @@ impl<R: Read> Read for Metered<R> {
             return Err(io::Error::other("the row is too long"));
         }
         let most = buffer.len().min(self.left);
-        let read = self.inner.read(&mut buffer[..most])?;
+        let mut read = self.inner.read(&mut buffer[..most])?;
+        while !self.begun && read > 0 && read < FIRST_BYTES.min(most) {
+            match self.inner.read(&mut buffer[read..most])? {
+                0 => break,
+                more => read += more,
+            }
+        }
+        self.begun = true;
         self.left -= read;
         Ok(read)
     }

@@ -10,6 +10,7 @@ mod claims;
 mod client;
 mod entra;
 mod errors;
+mod metadata;
 mod network;
 mod rate;
 mod retry;
@@ -22,8 +23,9 @@ mod url;
 
 pub use claims::Claims;
 pub use client::{Client, DownloadError, Request};
+pub use errors::error_text;
 pub use network::Network;
-pub use retry::{Budget, RetryPolicy, Timeouts};
+pub use retry::{Budget, RetryPolicy, Timeouts, retry_after};
 pub use transport::Answer;
 
 pub(super) use errors::{answer_is_html, one_line};

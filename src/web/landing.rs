@@ -169,6 +169,8 @@ fn length(length: TimeDelta) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use chrono::TimeZone;
     use prometheus::Registry;
 
@@ -181,22 +183,7 @@ mod tests {
     }
 
     fn tenant(name: &str) -> TenantStatus {
-        TenantStatus {
-            tenant: name.into(),
-            source: "sessions_report",
-            poll_interval_seconds: 300.0,
-            restored: false,
-            up: None,
-            last_success: None,
-            last_poll: None,
-            last_poll_duration_seconds: None,
-            last_error: None,
-            sessions_counted: 0,
-            sessions_in_progress: None,
-            last_session_end: None,
-            rows_missing: 0,
-            enrollment_lookup: None,
-        }
+        TenantStatus::unpolled(name.into(), "sessions_report", Duration::from_secs(300))
     }
 
     fn rendered(tenants: Vec<TenantStatus>) -> String {
@@ -205,6 +192,7 @@ mod tests {
             http: HttpMetrics::register(&registry).unwrap(),
             exposition: Exposition::new(registry),
             status: Status::default().into(),
+            reloads: None,
             version: "1.2.3",
             started: now() - TimeDelta::hours(1),
             now,

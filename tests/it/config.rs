@@ -324,13 +324,81 @@ fn the_authority_host_selects_the_cloud() {
 fn a_missing_variable_is_named() {
     for (index, (name, _)) in BASE.iter().enumerate() {
         let remedy = "not set; set it, or name a configuration with --config.file, or try the command demo";
+        let remedy = match *name {
+            "AZURE_CLIENT_SECRET" => {
+                "not set; set it, or AZURE_CLIENT_CERTIFICATE_PATH or AZURE_FEDERATED_TOKEN_FILE, or name a \
+                 configuration with --config.file, or try the command demo"
+            }
+            _ => remedy,
+        };
         let mut without = BASE;
         without[index].1 = " ";
         assert_eq!(environment(&without).unwrap_err(), format!("environment: {name}: {remedy}"));
     }
-    for name in ["AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE"] {
-        let expected = format!("environment: {name}: not supported yet; set AZURE_CLIENT_SECRET instead");
-        assert_eq!(environment(&[BASE[0], BASE[1], (name, "/x")]).unwrap_err(), expected);
-        assert!(environment(&[BASE[0], BASE[1], BASE[2], (name, "/x")]).is_ok(), "a secret comes first");
+}
+
+#[test]
+fn a_secret_comes_before_a_certificate_and_that_before_a_federated_token() {
+    let certificate = format!("{FIXTURES}/good/ca.pem");
+    let token = format!("{FIXTURES}/good/secret.txt");
+    let (secret, certificate, password, token) = (
+        BASE[2],
+        ("AZURE_CLIENT_CERTIFICATE_PATH", &*certificate),
+        ("AZURE_CLIENT_CERTIFICATE_PASSWORD", "s3cr3t"),
+        ("AZURE_FEDERATED_TOKEN_FILE", &*token),
+    );
+    for (variables, kind) in [
+        (vec![secret, certificate, password, token], "client_secret"),
+        (vec![certificate, password, token], "client_certificate"),
+        (vec![certificate], "client_certificate"),
+        (vec![password, token], "workload_identity"),
+    ] {
+        let config = environment(&[&BASE[..2], &variables].concat()).unwrap();
+        let credential = &config.tenants[0].credential;
+        assert_eq!((credential.kind(), credential.client_id()), (kind, Some("app")));
+        assert!(!format!("{credential:?}").contains("s3cr3t"));
+        if let Credential::ClientCertificate { password: given, .. } = credential {
+            assert_eq!(given.is_some(), variables.contains(&password));
+        }
+    }
+    let error = environment(&[BASE[0], BASE[1], ("AZURE_FEDERATED_TOKEN_FILE", "/no/such")]).unwrap_err();
+    assert!(error.starts_with("environment: AZURE_FEDERATED_TOKEN_FILE: the file cannot be read (No such"), "{error}");
+}
+
+#[test]
+fn workload_identity_takes_what_is_left_out_from_the_variables() {
+    let read = |yaml: &str, variables: &[(&str, &str)]| {
+        let variables: HashMap<_, _> = variables.iter().copied().collect();
+        let lookup = |name: &str| variables.get(name).map(|value| (*value).to_owned());
+        Config::from_yaml_in(yaml, &Path::new(FIXTURES).join("good/x.yaml"), &lookup).map_err(|error| error.to_string())
+    };
+    let token_file = std::fs::canonicalize(Path::new(FIXTURES).join("good/secret.txt")).unwrap();
+    let set = [
+        ("AZURE_TENANT_ID", "set.example"),
+        ("AZURE_CLIENT_ID", "set-app"),
+        ("AZURE_FEDERATED_TOKEN_FILE", token_file.to_str().unwrap()),
+    ];
+    let least = "tenants: [{name: a, credential: {kind: workload_identity}}]";
+    let tenant = |config: Config| (config.tenants[0].tenant_id.clone(), config.tenants[0].credential.clone());
+    let (tenant_id, credential) = tenant(read(least, &set).unwrap());
+    assert_eq!((tenant_id.as_deref(), credential.client_id()), (Some("set.example"), Some("set-app")));
+    assert!(matches!(credential, Credential::WorkloadIdentity { token_file: file, .. } if file == token_file));
+
+    let whole = "tenants: [{name: a, tenant_id: own.example, credential: {kind: workload_identity, client_id: own, \
+                 token_file: secret.txt}}]";
+    let (tenant_id, credential) = tenant(read(whole, &set).unwrap());
+    assert_eq!((tenant_id.as_deref(), credential.client_id()), (Some("own.example"), Some("own")));
+
+    for (missing, told) in [
+        ("AZURE_TENANT_ID", "tenants[0].tenant_id: missing; the credential's kind workload_identity needs it, add it"),
+        ("AZURE_CLIENT_ID", "tenants[0].credential.client_id: missing; add it, or set the variable AZURE_CLIENT_ID"),
+        (
+            "AZURE_FEDERATED_TOKEN_FILE",
+            "tenants[0].credential.token_file: missing; add it, or set the variable AZURE_FEDERATED_TOKEN_FILE",
+        ),
+    ] {
+        let others: Vec<_> = set.iter().copied().filter(|(name, _)| *name != missing).collect();
+        let error = read(least, &others).unwrap_err();
+        assert!(error.ends_with(told), "{error}");
     }
 }

@@ -126,11 +126,16 @@ fn the_command_lines_are_understood() {
 fn the_paths_are_answered() {
     let lab = Lab::new(vec![TenantOptions::manual("contoso")], |_| {});
     let configuration = lab.configuration("poll_interval: 1s", &[("contoso", "")]);
-    let mut exporter = Exporter::start(lab.arguments(&configuration));
+    let arguments = lab.arguments(&configuration).into_iter().chain(["--web.enable-lifecycle".to_owned()]);
+    let mut exporter = Exporter::start(arguments);
     let documented: BTreeSet<_> = table(section("Commands"), "path").iter().map(|row| code(row[0])[0]).collect();
     for path in &documented {
         let address = exporter.address();
-        wait_for(path, || Some(get(address, path).unwrap().status).filter(|status| *status == 200));
+        let status = |exporter: &mut Exporter| match *path {
+            "/-/reload" => exporter.reload().status,
+            path => get(address, path).unwrap().status,
+        };
+        wait_for(path, || Some(status(&mut exporter)).filter(|status| *status == 200));
     }
     let scrape = exporter.scrape();
     let label = |series: &String| {

@@ -118,6 +118,16 @@ impl Exporter {
         serde_json::from_slice(&get(self.address(), "/status").unwrap().body).unwrap()
     }
 
+    /// Has it reload, and returns its answer.
+    #[track_caller]
+    pub fn reload(&mut self) -> Answer {
+        let address = self.address();
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!("POST /-/reload HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        exchange(stream, &request).unwrap()
+    }
+
     /// Waits until a scrape satisfies the condition, and returns that scrape.
     #[track_caller]
     pub fn wait_for_scrape(&mut self, what: &str, condition: impl Fn(&Scrape) -> bool) -> Scrape {

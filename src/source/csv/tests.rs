@@ -177,3 +177,25 @@ proptest! {
         prop_assert!(read.eq(written));
     }
 }
+
+/// Gives a byte at a time.
+struct Drops<'a>(&'a [u8]);
+
+impl Read for Drops<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some((byte, rest)) = self.0.split_first() else { return Ok(0) };
+        (buffer[0], self.0) = (*byte, rest);
+        Ok(1)
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_seen_however_small_the_pieces_are() {
+    let body = "\u{feff}\"SessionId\",Sessionstart,Sessionend\r\na,2026-03-19T12:00:00,2026-03-19T12:10:00\r\n";
+    let mut rows = Rows::new(Drops(body.as_bytes()), &Columns::default()).unwrap();
+    assert_eq!(rows.schema()[0], "SessionId");
+    assert_eq!(&*rows.next_page().unwrap().unwrap().reports[0].id, "a");
+    for short in ["", "\u{feff}", "\u{ef}", "a"] {
+        assert!(Rows::new(Drops(short.as_bytes()), &Columns::default()).is_err(), "{short:?}");
+    }
+}

@@ -22,7 +22,7 @@ pub(super) fn failure(answer: &Answer, method: &http::Method, url: &Url, endpoin
         .canonical_reason()
         .map_or_else(|| status.as_str().to_owned(), |name| format!("{} {name}", status.as_str()));
     let mut message = format!("{method} {} answered {code}", shown(url));
-    if let Some(text) = said(answer) {
+    if let Some(text) = error_text(&answer.body) {
         message.push_str(&format!(": {text}"));
     }
     // Graph's, or that of blob storage.
@@ -135,14 +135,14 @@ fn redirect(answer: &Answer, endpoint: Endpoint) -> String {
 }
 
 /// What the service said, in one line.
-fn said(answer: &Answer) -> Option<String> {
-    if answer.body.starts_with(b"<?xml") || answer.body.starts_with("\u{feff}<?xml".as_bytes()) {
-        return xml_code(&answer.body);
+pub fn error_text(body: &[u8]) -> Option<String> {
+    if body.starts_with(b"<?xml") || body.starts_with("\u{feff}<?xml".as_bytes()) {
+        return xml_code(body);
     }
-    if answer_is_html(&answer.body) {
+    if answer_is_html(body) {
         return Some("the answer is HTML (a proxy or gateway page?)".to_owned());
     }
-    let body: Value = serde_json::from_slice(&answer.body).ok()?;
+    let body: Value = serde_json::from_slice(body).ok()?;
     let error = body.get("error")?;
     // Graph has an object here, OAuth gateways a string.
     let code = error.get("code").or(Some(error)).and_then(Value::as_str).unwrap_or_default();

@@ -198,7 +198,7 @@ fn gave_up(attempts: u32) -> String {
 
 /// What `Retry-After` asks for: seconds, with a fraction or not, or a date, which is taken relative to
 /// the answer's own `Date` since the two clocks may differ.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds.max(0.0)).ok();

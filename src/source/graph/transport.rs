@@ -135,10 +135,12 @@ fn refused(text: &str, proxied: &Proxied) -> Option<(Retry, String)> {
         return Some((again, format!("; the proxy itself cannot be reached: check {whence} and that the proxy runs")));
     }
     text.contains("tunnel error").then(|| {
-        let remedy = "; the proxy does not let the exporter through to this host or cannot reach it, as its log says: \
-                      allow the host there, or leave the proxy out for it by";
         let list = if whence == "proxy_url" { "no_proxy" } else { "NO_PROXY" };
-        (again, format!("{remedy} {list}"))
+        let remedy = format!(
+            "; the proxy does not let this host or user through, or cannot reach the host, as its log says: allow the \
+             host there, check the user in {whence}, or leave the proxy out for the host by {list}"
+        );
+        (again, remedy)
     })
 }
 

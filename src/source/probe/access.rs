@@ -1,9 +1,11 @@
 //! The credential, its token, and what the token may do.
 
+use std::path::PathBuf;
+
 use chrono::{DateTime, Utc};
 
 use super::{Configuration, Detail, Ear, Finding, Outcome, Permission, Token};
-use crate::config::{self, Credential};
+use crate::config::{self, Credential, Secret};
 use crate::source::graph::{Claims, Client};
 
 /// One of these is enough for the sessions report, as Graph documents it.
@@ -23,26 +25,39 @@ const OF_EXPORT_JOB: &[&str] = &[
 /// What is configured, without secrets.
 pub(super) fn configuration(tenant: &config::Tenant) -> Configuration {
     let origin = |url: &url::Url| url.origin().ascii_serialization();
-    let files = match &tenant.credential {
-        Credential::ClientSecret { secret: config::Secret::File(file), .. } => Some(file),
-        Credential::BearerTokenFile { token_file } => Some(token_file),
-        Credential::ClientSecret { .. } | Credential::None => None,
-    };
     Configuration {
         source: tenant.source.kind(),
         credential: tenant.credential.kind(),
         graph_url: origin(&tenant.graph_url),
         authority_url: asks_authority(&tenant.credential).then(|| origin(&tenant.authority_url)),
-        files: tenant.ca_file.iter().chain(files).cloned().collect(),
+        files: tenant.ca_file.iter().chain(files(&tenant.credential)).cloned().collect(),
     }
+}
+
+/// The files that the credential is read from.
+fn files(credential: &Credential) -> Vec<&PathBuf> {
+    let secret = match credential {
+        Credential::ClientSecret { secret, .. } => Some(secret),
+        Credential::ClientCertificate { password, .. } => password.as_ref(),
+        _ => None,
+    };
+    let file = match credential {
+        Credential::ClientCertificate { certificate_file, .. } => Some(certificate_file),
+        Credential::WorkloadIdentity { token_file, .. } | Credential::BearerTokenFile { token_file } => {
+            Some(token_file)
+        }
+        _ => None,
+    };
+    let of_secret = secret.and_then(|secret| match secret {
+        Secret::File(file) => Some(file),
+        Secret::Inline(_) => None,
+    });
+    file.into_iter().chain(of_secret).collect()
 }
 
 /// Whether the credential asks for its tokens at `authority_url`.
 pub(super) fn asks_authority(credential: &Credential) -> bool {
-    match credential {
-        Credential::ClientSecret { .. } => true,
-        Credential::BearerTokenFile { .. } | Credential::None => false,
-    }
+    credential.needs_tenant_id()
 }
 
 /// Gets a token, and reads what it says of itself.

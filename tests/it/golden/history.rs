@@ -195,9 +195,11 @@ impl Exporter {
         registry.register(Box::new(BusinessCollector::new(published).unwrap())).unwrap();
         let status = Arc::new(Status::default());
         let tenants = config.tenants.iter().map(|tenant| {
-            let metrics = own.tenant(&tenant.name, tenant.poll_interval);
+            let metrics = own.tenant(&tenant.name);
             metrics.held_back(Duration::from_millis(1500));
-            Arc::new(TenantPoll::new(tenant, &Network::new(|_| None), None, metrics, status.clone()).unwrap())
+            let poll = TenantPoll::new(tenant, &Network::new(|_| None), metrics, status.clone()).unwrap();
+            poll.enter(None);
+            Arc::new(poll)
         });
         Self { tenants: tenants.collect(), writer, exposition: Exposition::new(registry) }
     }

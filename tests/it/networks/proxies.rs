@@ -1,7 +1,7 @@
 //! Proxies by key and by environment. The hosts that are asked for exist behind the proxy alone.
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 
 use remote_assistance_exporter::clock;
@@ -12,7 +12,7 @@ use remote_assistance_exporter::source::{Network, Source};
 
 use super::proxy::{Answer, Proxy};
 use crate::faults::bench::{Witness, quick};
-use crate::support::{Lab, stand_ins};
+use crate::support::{Lab, stand_ins, wait_for};
 
 /// A simulator that is known as Graph and as the login host, and a proxy that leads to it.
 fn behind_a_proxy() -> (Lab, Proxy) {
@@ -117,12 +117,12 @@ fn each_refusal_of_a_proxy_names_it_and_the_remedy() {
     insta::assert_snapshot!(error, @"connection: POST https://login.example/21c2727c-6e03-4082-a8e1-d38e68177455/oauth2/v2.0/token by the proxy http://localhost:PORT: error sending request: client error (Connect): tunnel error: proxy authorization required; the proxy wants a user and a password (407): set them in proxy_url");
     assert_eq!(asked, 1, "other credentials are needed, not another attempt");
     let (error, asked) = by(Answer::Status("403 Forbidden"));
-    insta::assert_snapshot!(error, @"connection: POST https://login.example/21c2727c-6e03-4082-a8e1-d38e68177455/oauth2/v2.0/token by the proxy http://localhost:PORT: error sending request: client error (Connect): tunnel error: unsuccessful; the proxy does not let the exporter through to this host or cannot reach it, as its log says: allow the host there, or leave the proxy out for it by no_proxy; gave up after 3 attempts");
+    insta::assert_snapshot!(error, @"connection: POST https://login.example/21c2727c-6e03-4082-a8e1-d38e68177455/oauth2/v2.0/token by the proxy http://localhost:PORT: error sending request: client error (Connect): tunnel error: unsuccessful; the proxy does not let this host or user through, or cannot reach the host, as its log says: allow the host there, check the user in proxy_url, or leave the proxy out for the host by no_proxy; gave up after 3 attempts");
     assert_eq!(asked, 3, "the client does not tell 403 from 502, which may pass");
     let (error, _) = by(Answer::Status("502 Bad Gateway"));
-    insta::assert_snapshot!(error, @"connection: POST https://login.example/21c2727c-6e03-4082-a8e1-d38e68177455/oauth2/v2.0/token by the proxy http://localhost:PORT: error sending request: client error (Connect): tunnel error: unsuccessful; the proxy does not let the exporter through to this host or cannot reach it, as its log says: allow the host there, or leave the proxy out for it by no_proxy; gave up after 3 attempts");
+    insta::assert_snapshot!(error, @"connection: POST https://login.example/21c2727c-6e03-4082-a8e1-d38e68177455/oauth2/v2.0/token by the proxy http://localhost:PORT: error sending request: client error (Connect): tunnel error: unsuccessful; the proxy does not let this host or user through, or cannot reach the host, as its log says: allow the host there, check the user in proxy_url, or leave the proxy out for the host by no_proxy; gave up after 3 attempts");
     let (error, _) = by(Answer::Silence);
-    insta::assert_snapshot!(error, @"connection: POST https://login.example/21c2727c-6e03-4082-a8e1-d38e68177455/oauth2/v2.0/token by the proxy http://localhost:PORT: error sending request: client error (Connect): tunnel error: unexpected end of file; the proxy does not let the exporter through to this host or cannot reach it, as its log says: allow the host there, or leave the proxy out for it by no_proxy; gave up after 3 attempts");
+    insta::assert_snapshot!(error, @"connection: POST https://login.example/21c2727c-6e03-4082-a8e1-d38e68177455/oauth2/v2.0/token by the proxy http://localhost:PORT: error sending request: client error (Connect): tunnel error: unexpected end of file; the proxy does not let this host or user through, or cannot reach the host, as its log says: allow the host there, check the user in proxy_url, or leave the proxy out for the host by no_proxy; gave up after 3 attempts");
 }
 
 #[test]
@@ -146,6 +146,45 @@ fn a_proxy_that_is_not_there_is_told_apart_from_a_service_that_is_not() {
         assert!(error.contains("https://login.example/") && error.contains("dns error"), "{error}");
         assert!(!error.contains("proxy"), "{error}");
     }
+}
+
+/// Real software between the exporter and the proxy that knows the hosts: it wants a password itself.
+#[test]
+fn tinyproxy_lets_the_exporter_through_with_its_password() {
+    let _stand_ins = stand_ins();
+    let (lab, behind) = behind_a_proxy();
+    let (mut tinyproxy, port) = tinyproxy(&lab, behind.address);
+    let output = once(&lab, &format!("proxy_url: 'http://user:s3cr3t@127.0.0.1:{port}',"), &[]);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    let mut asked = behind.asked();
+    asked.sort();
+    assert_eq!(asked.len(), 2, "one tunnel for each host: {asked:?}");
+    assert!(
+        asked
+            .iter()
+            .zip(["graph", "login"])
+            .all(|(asked, host)| asked.starts_with(&format!("CONNECT {host}.example:443 ")))
+    );
+    let wrong = lab.runtime.block_on(failure(&lab, &format!("proxy_url: 'http://user:wrong@localhost:{port}',"), &[]));
+    tinyproxy.kill().unwrap();
+    tinyproxy.wait().unwrap();
+    // It answers 401 to a wrong password, and 407 to none.
+    insta::assert_snapshot!(wrong, @"connection: POST https://login.example/21c2727c-6e03-4082-a8e1-d38e68177455/oauth2/v2.0/token by the proxy http://localhost:PORT: error sending request: client error (Connect): tunnel error: unsuccessful; the proxy does not let this host or user through, or cannot reach the host, as its log says: allow the host there, check the user in proxy_url, or leave the proxy out for the host by no_proxy; gave up after 3 attempts");
+}
+
+/// Starts tinyproxy on a free port, with the proxy at `upstream` behind it.
+fn tinyproxy(lab: &Lab, upstream: std::net::SocketAddr) -> (Child, u16) {
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let file = lab.directory.path().join("tinyproxy.conf");
+    let text =
+        format!("Port {port}\nListen 127.0.0.1\nBasicAuth user s3cr3t\nUpstream http {upstream}\nMaxClients 20\n");
+    std::fs::write(&file, text).unwrap();
+    let mut command = Command::new("tinyproxy");
+    command.arg("-d").arg("-c").arg(&file).stdout(Stdio::null());
+    let child = command.spawn().unwrap_or_else(|error| panic!("tinyproxy: {error}; tests/run installs it"));
+    wait_for("tinyproxy", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    (child, port)
 }
 
 /// A proxy that opens TLS has a certificate of its own authority.
