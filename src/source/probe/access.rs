@@ -75,7 +75,7 @@ pub(super) async fn token(
         Err(error) => Finding { outcome: Outcome::Failed(error), detail: None, passed_on: None },
         Ok(claims) => {
             let token = Token {
-                expires: ear.token_expires().or(claims.as_ref().and_then(|claims| claims.exp)),
+                expires: claims.as_ref().and_then(|claims| claims.exp).or_else(|| ear.token_expires()),
                 roles: claims.as_ref().map(|claims| claims.roles.clone()),
                 scopes: claims.as_ref().map(|claims| claims.scopes.clone()),
             };
