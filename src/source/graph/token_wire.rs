@@ -102,13 +102,8 @@ impl HttpClient for TokenWire {
             Service::Metadata => Method::GET,
         };
         let body = body.filter(|bytes| !bytes.is_empty());
-        let outgoing = Outgoing {
-            method,
-            url: request.url().clone(),
-            headers: HeaderMap::from_iter(headers),
-            body,
-            caps: Caps::SMALL,
-        };
+        let (url, headers) = (request.url().clone(), HeaderMap::from_iter(headers));
+        let outgoing = Outgoing { method, url, headers, body, caps: Caps::SMALL };
         let outcome = match self.service {
             Service::Entra => self.link.attempt(Endpoint::Token, outgoing, self.fresh).await,
             Service::Metadata => self.ask_metadata(outgoing).await,

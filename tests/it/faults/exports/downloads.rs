@@ -44,7 +44,7 @@ async fn a_fault_that_passes_costs_nothing_but_a_retry_and_one_that_stays_ends_t
     }
     insta::assert_snapshot!(failures.join("\n"), @r"
     server_error: GET https://localhost:PORT/exports/RemoteAssistanceSessions_GUID.zip answered 503 Service Unavailable: ServerBusy (request-id GUID); the fault is the service's; the next poll tries again; gave up after 3 attempts
-    invalid_response: GET https://localhost:PORT/exports/RemoteAssistanceSessions_GUID.zip: error decoding response body: request or response body error: error reading a body from connection: peer closed connection without sending TLS close_notify; the answer was cut off; gave up after 3 attempts
+    invalid_response: GET https://localhost:PORT/exports/RemoteAssistanceSessions_GUID.zip: error decoding response body: request or response body error: error reading a body from connection: stream error received: unexpected internal error encountered; the answer was cut off; gave up after 3 attempts
     ");
 }
 
