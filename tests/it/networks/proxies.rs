@@ -90,7 +90,7 @@ fn a_variable_that_cannot_be_understood_stops_the_program_with_its_name() {
     assert_eq!(output.status.code(), Some(64));
     let log = String::from_utf8(output.stderr).unwrap();
     let error = log.lines().last().unwrap().split_once("error: ").map_or("", |(_, error)| error);
-    insta::assert_snapshot!(error, @"environment: HTTPS_PROXY: SOCKS is not supported; give the address of an HTTP proxy");
+    insta::assert_snapshot!(error, @"tenant contoso: environment: HTTPS_PROXY: SOCKS is not supported; give the address of an HTTP proxy");
 }
 
 /// What the first poll by this proxy says, in process and without patience.
