@@ -11,8 +11,11 @@ use super::store::{Store, StoreError};
 use super::{CommitError, Ledger, Settings, Tenant};
 
 impl Ledger {
-    /// Takes over other settings: all of them, durably, or after an error none. New series start at
-    /// `now`; tenants that stay keep what their reading under way has found so far.
+    /// Takes over other settings: all of them, or after an error none. New series start at `now`; tenants
+    /// that stay keep what their reading under way has found so far.
+    ///
+    /// Only what the file has nothing of yet is written, so a write whose outcome stays open loses nothing.
+    /// Series that other settings start anew reach the file with the tenant's next batch, as after a restart.
     pub fn reconfigure(&mut self, settings: Settings, now: DateTime<Utc>) -> Result<(), CommitError> {
         self.try_reconfigure(settings, now).map_err(|error| self.failed(&error))
     }
@@ -20,19 +23,19 @@ impl Ledger {
     fn try_reconfigure(&mut self, settings: Settings, now: DateTime<Utc>) -> Result<(), StoreError> {
         self.reopen()?;
         let store = self.store.as_ref().ok_or_else(|| StoreError::Corrupt("the ledger is not open".into()))?;
-        let mut changed = self.changed_states(store, &settings, now)?;
+        let mut entering = self.entering(store, &settings, now)?;
         let sessions = store.len()?;
-        if !changed.is_empty() {
-            let encoded: Vec<_> =
-                changed.iter().map(|(name, state)| Ok((name, state.encode()?))).collect::<Result<_, StoreError>>()?;
-            store.write(|tables| encoded.iter().try_for_each(|(name, state)| tables.set_tenant(name, state)))?;
-        }
-        // It is durable, and nothing below fails.
+        // Nothing below fails.
         let mut before = std::mem::take(&mut self.tenants);
         for policy in &settings.tenants {
-            let tenant = match (before.remove(&policy.name), changed.remove(&policy.name)) {
-                (Some(tenant), None) => Tenant { policy: policy.clone(), ..tenant },
-                (Some(tenant), Some(state)) => Tenant { policy: policy.clone(), state, ..tenant },
+            let tenant = match (before.remove(&policy.name), entering.remove(&policy.name)) {
+                (Some(mut tenant), _) => {
+                    if tenant.state.conform(&settings, now) {
+                        // Should the file have to be read again before it has them.
+                        self.opened = now;
+                    }
+                    Tenant { policy: policy.clone(), ..tenant }
+                }
                 (None, Some(state)) => Tenant::new(policy.clone(), state),
                 (None, None) => continue,
             };
@@ -43,32 +46,29 @@ impl Ledger {
         Ok(())
     }
 
-    /// The states that other settings make new or different.
-    fn changed_states(
+    /// The states of the tenants that were not configured so far: from the file, or new and then in it.
+    fn entering(
         &self,
         store: &Store,
         settings: &Settings,
         now: DateTime<Utc>,
     ) -> Result<BTreeMap<Arc<str>, TenantState>, StoreError> {
         let stored: BTreeMap<String, Vec<u8>> = store.tenants()?.into_iter().collect();
-        let (mut changed, mut known) = (BTreeMap::new(), stored.len());
-        for policy in &settings.tenants {
-            let state = match (self.tenants.get(&policy.name), stored.get(&*policy.name)) {
-                (Some(tenant), _) => {
-                    let mut state = tenant.state.clone();
-                    if !state.conform(settings, now) {
-                        continue;
-                    }
+        let (mut entering, mut fresh) = (BTreeMap::new(), Vec::new());
+        for policy in settings.tenants.iter().filter(|policy| !self.tenants.contains_key(&policy.name)) {
+            let state = match stored.get(&*policy.name) {
+                Some(bytes) => TenantState::restore(bytes, settings, now)?,
+                None => {
+                    let state = TenantState::new(number(stored.len() + fresh.len())?, settings, now);
+                    fresh.push((policy.name.clone(), state.encode()?));
                     state
                 }
-                (None, Some(bytes)) => TenantState::restore(bytes, settings, now)?,
-                (None, None) => {
-                    known += 1;
-                    TenantState::new(number(known - 1)?, settings, now)
-                }
             };
-            changed.insert(policy.name.clone(), state);
+            entering.insert(policy.name.clone(), state);
         }
-        Ok(changed)
+        if !fresh.is_empty() {
+            store.write(|tables| fresh.iter().try_for_each(|(name, state)| tables.set_tenant(name, state)))?;
+        }
+        Ok(entering)
     }
 }

@@ -75,10 +75,27 @@ fn other_buckets_and_another_helper_label_are_as_after_a_restart() {
     assert_eq!((histogram.started, histogram.count(), histogram.counts.len()), (later, 0, 3));
     assert_eq!((totals.counted(), totals.helper_sessions.len()), (1, 0));
     assert_eq!(totals.sessions[SessionType::FullControl].started, noon());
+    count(&mut ledger, reading(vec![session("2", TimeDelta::hours(1))]));
+    let totals = contoso(&ledger);
+    assert_eq!(totals.durations[SessionType::FullControl].count(), 1);
     drop(ledger);
-    // It is on disk: the next start does not begin them once more.
     let ledger = Ledger::open(directory.path(), other, later + TimeDelta::days(1)).unwrap();
     assert_eq!(contoso(&ledger), totals);
+}
+
+#[test]
+fn series_that_start_anew_keep_their_time_when_the_file_has_to_be_read_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut ledger = open(directory.path());
+    let later = noon() + TimeDelta::days(1);
+    ledger.reconfigure(Settings { duration_bounds: vec![60.0], ..settings() }, later).unwrap();
+    // As after a failed commit.
+    ledger.store = None;
+    count(&mut ledger, reading(vec![session("1", TimeDelta::hours(1))]));
+    let totals = contoso(&ledger);
+    let durations = &totals.durations[SessionType::FullControl];
+    assert_eq!((durations.started, durations.count()), (later, 1));
+    assert_eq!(totals.sessions[SessionType::FullControl].started, noon());
 }
 
 #[test]
