@@ -224,6 +224,13 @@ pub enum Source {
         /// `page_size`: sent as `$top`; absent where not configured.
         page_size: Option<u32>,
     },
+    /// Files that somebody drops into a directory.
+    Files {
+        /// `directory`.
+        directory: PathBuf,
+        /// `columns`: as of the sessions report, for files that have columns.
+        columns: Vec<(crate::session::Property, String)>,
+    },
 }
 
 /// `first_run`: what becomes of sessions that ended before the exporter ever ran.
@@ -356,6 +363,7 @@ impl Source {
             Self::SessionsReport { .. } => "sessions_report",
             Self::ExportJob { .. } => "export_job",
             Self::Collection { .. } => "collection",
+            Self::Files { .. } => "files",
         }
     }
 }

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_saphyr::Spanned;
 
 /// A key's value and its place, if the key was given.
@@ -68,7 +67,7 @@ pub(super) struct Source {
     pub path: Key<String>,
     pub select: Key<Vec<Spanned<String>>>,
     pub job_timeout: Key<String>,
-    pub directory: Key<IgnoredAny>,
+    pub directory: Key<String>,
 }
 
 /// `metrics`.

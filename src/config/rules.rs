@@ -2,6 +2,7 @@
 //! that says what is wrong and how to put it right. No message quotes what was typed.
 
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use url::{Host, Url};
@@ -189,6 +190,15 @@ pub(super) fn path(text: &str) -> Checked<String> {
         Err("has a . or .. segment; write the path out".to_owned())
     } else {
         Ok(text.to_owned())
+    }
+}
+
+/// `source.directory`.
+pub(super) fn directory(name: &str) -> Checked<&Path> {
+    if name.is_empty() || name.contains('\0') {
+        Err("not a directory's name; give the one that the files are dropped into".to_owned())
+    } else {
+        Ok(Path::new(name))
     }
 }
 

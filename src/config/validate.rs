@@ -150,7 +150,9 @@ impl Keys {
             credential: credential
                 .map(|raw| block::credential(&raw.value, &place.child("credential", raw), around))
                 .transpose()?,
-            source: source.map(|raw| block::source(&raw.value, &place.child("source", raw))).transpose()?,
+            source: source
+                .map(|raw| block::source(&raw.value, &place.child("source", raw), around.base))
+                .transpose()?,
             enrollment_lookup: place.optional("enrollment_lookup", &raw.enrollment_lookup, |wanted| Ok(*wanted))?,
             enrollment_refresh_interval: place.optional(
                 "enrollment_refresh_interval",
@@ -184,8 +186,11 @@ impl Keys {
 
     /// Fills in defaults and applies the rules between keys.
     pub(super) fn complete(self, name: &str, tenant_id: Option<String>, place: &Place) -> Result<Tenant, Error> {
-        let Some(credential) = self.credential else {
-            return Err(place.missing("credential", "add the block here or to global"));
+        let credential = match (self.credential, &self.source) {
+            // Nobody is asked, so nobody has to be told who asks; one of `global` is for other tenants.
+            (_, Some(Source::Files { .. })) if !self.enrollment_lookup.unwrap_or_default() => Credential::None,
+            (Some(credential), _) => credential,
+            (None, _) => return Err(place.missing("credential", "add the block here or to global")),
         };
         if tenant_id.is_none() && credential.needs_tenant_id() {
             let remedy = format!("the credential's kind {} needs it, add it", credential.kind());

@@ -150,6 +150,8 @@ catalogue! {
             "Time for which requests were held back to keep below the service's limits.";
         TOKEN_EXPIRY = Gauge "token_expiry_timestamp_seconds" [TENANT]
             "Expiry of the access token in use, in Unix time. Absent where no token is used or none was issued yet.";
+        FILES_SET_ASIDE = Gauge "files_set_aside" [TENANT]
+            "Files of the directory that cannot be read, wholly or from some row on, as of the last successful poll. Absent for other sources.";
         CREDENTIAL_EXPIRY = Gauge "credential_expiry_timestamp_seconds" [TENANT]
             "Expiry of the certificate of kind client_certificate, in Unix time. Absent for other kinds: when a client secret expires is not told to those who use it.";
         ENROLLMENT_LOOKUP_UP = Gauge "enrollment_lookup_up" [TENANT]

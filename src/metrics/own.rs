@@ -51,6 +51,7 @@ struct Instruments {
     throttled: IntCounterVec,
     throttle_wait: CounterVec,
     token_expiry: GaugeVec,
+    files_set_aside: GaugeVec,
     credential_expiry: GaugeVec,
     lookup_up: GaugeVec,
     lookup_success: GaugeVec,
@@ -91,6 +92,7 @@ impl Own {
             throttled: counters(&c::GRAPH_THROTTLED)?,
             throttle_wait: seconds(&c::GRAPH_THROTTLE_WAIT)?,
             token_expiry: gauges(&c::TOKEN_EXPIRY)?,
+            files_set_aside: gauges(&c::FILES_SET_ASIDE)?,
             credential_expiry: gauges(&c::CREDENTIAL_EXPIRY)?,
             lookup_up: gauges(&c::ENROLLMENT_LOOKUP_UP)?,
             lookup_success: gauges(&c::ENROLLMENT_LOOKUP_SUCCESS)?,
@@ -248,6 +250,10 @@ impl Observer for TenantMetrics {
 
     fn token_expires(&self, at: DateTime<Utc>) {
         self.own.token_expiry.with_label_values(&[&*self.name]).set(unix_seconds(at));
+    }
+
+    fn files_set_aside(&self, files: u64) {
+        self.own.files_set_aside.with_label_values(&[&*self.name]).set(files as f64);
     }
 
     fn credential_expires(&self, at: DateTime<Utc>) {

@@ -86,6 +86,7 @@ pub(super) async fn run(tenant: Arc<TenantPoll>, writer: Writer) -> Result<Summa
     match result {
         Ok(end) => {
             counting.commit(clock, Some(end)).await?;
+            reading.committed();
             counting.summary.rows_missing = end.rows_missing;
             Ok(counting.summary)
         }

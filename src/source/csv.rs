@@ -12,11 +12,12 @@ use super::Page;
 use super::columns::{Columns, Mapping, MissingColumns};
 use crate::session::{Cell, Reject, RejectReason};
 
-/// Rows of one page: enough to make its cost small, few enough that a page stays below some MiB.
-pub const PAGE_ROWS: usize = 1000;
-/// The longest row. Real ones have some hundred bytes; a quote that is never closed makes a row of all
-/// that follows.
-pub const MAX_ROW_BYTES: usize = 1 << 20;
+/// Rows of one page: enough to make its cost small, few enough that pages of the longest rows take
+/// some ten MiB.
+pub const PAGE_ROWS: usize = 500;
+/// The longest row. Real ones have up to some kilobytes; a quote that is never closed makes a row of
+/// all that follows.
+pub const MAX_ROW_BYTES: usize = 64 * 1024;
 
 /// Why a CSV cannot be read, or not to its end.
 #[derive(Debug, thiserror::Error)]

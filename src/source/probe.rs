@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::graph::Client;
 use super::{Network, Progress, RetryPolicy, Source};
 use crate::config;
 
@@ -69,7 +70,23 @@ impl Probe {
             walk.leave_rest("");
             return walk.steps;
         };
-        let targets = network::targets(&self.tenant, &source.client);
+        match source.kind.client() {
+            Some(client) => self.access(&mut walk, &client, &ear).await,
+            None => {
+                for name in [StepName::NameResolution, StepName::Tls, StepName::Token, StepName::Permission] {
+                    walk.not_applicable(name, "the reports are files, for which nobody is asked");
+                }
+            }
+        }
+        let page = walk.step(StepName::Read, rows::read(&source)).await;
+        walk.step(StepName::Columns, async { rows::columns(&page) }).await;
+        walk.clock(ear.heard());
+        walk.steps
+    }
+
+    /// The way to the service, and what it lets us do.
+    async fn access(&self, walk: &mut Walk, client: &Client, ear: &Ear) {
+        let targets = network::targets(&self.tenant, client);
         let hosts = walk.step(StepName::NameResolution, network::resolve(&targets)).await;
         let caller = network::Caller {
             ca_file: self.tenant.ca_file.as_deref(),
@@ -77,12 +94,8 @@ impl Probe {
             now: (self.now)(),
         };
         walk.step(StepName::Tls, network::connect(&targets, &hosts, &caller)).await;
-        let claims = walk.step(StepName::Token, access::token(&self.tenant, &source.client, &ear, self.now)).await;
+        let claims = walk.step(StepName::Token, access::token(&self.tenant, client, ear, self.now)).await;
         walk.step(StepName::Permission, async { access::permission(&self.tenant, &claims) }).await;
-        let page = walk.step(StepName::Read, rows::read(&source)).await;
-        walk.step(StepName::Columns, async { rows::columns(&page) }).await;
-        walk.clock(ear.heard());
-        walk.steps
     }
 
     fn configuration(&self, walk: &mut Walk) -> Option<(Source, Arc<Ear>)> {

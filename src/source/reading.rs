@@ -63,6 +63,8 @@ pub(super) trait Pages: Send {
     }
     /// Whether the last page was read.
     fn is_finished(&self) -> bool;
+    /// As [`Reading::committed`].
+    fn committed(&mut self) {}
 }
 
 impl Reading {
@@ -118,6 +120,12 @@ impl Reading {
     /// Whether the last page was read and every promised row came.
     pub fn is_complete(&self) -> bool {
         self.pages.is_finished() && self.pages.rows_missing() == 0
+    }
+
+    /// Everything that was read is durable, so that it need not be read again. Without this word it
+    /// is taken for lost.
+    pub fn committed(mut self) {
+        self.pages.committed();
     }
 }
 

@@ -113,6 +113,22 @@ fn a_tenant_overrides_global_key_by_key() {
 }
 
 #[test]
+fn files_need_no_credential_and_use_none() {
+    let yaml = "global: {credential: {kind: client_secret, client_id: x, client_secret: HUNTER}}\n\
+                tenants: [{name: a, source: {kind: files, directory: drop, columns: {endDateTime: Finished}}}]";
+    let config = Config::from_yaml(yaml, Path::new("/etc/exporter/test.yaml")).unwrap();
+    let [tenant] = &config.tenants[..] else { panic!("{config:?}") };
+    assert!(tenant.tenant_id.is_none() && matches!(tenant.credential, Credential::None), "{tenant:?}");
+    let Source::Files { directory, columns } = &tenant.source else { panic!("{tenant:?}") };
+    assert_eq!(directory, Path::new("/etc/exporter/drop"));
+    assert_eq!(columns[..], [(Property::EndDateTime, "Finished".to_owned())]);
+    // Devices are looked up in Graph, wherever the reports come from.
+    let yaml = "tenants: [{name: a, enrollment_lookup: true, source: {kind: files, directory: drop}}]";
+    let error = Config::from_yaml(yaml, Path::new("test.yaml")).unwrap_err().to_string();
+    assert!(error.contains("tenants[0].credential: missing"), "{error}");
+}
+
+#[test]
 fn an_export_asks_for_the_documented_columns_unless_told_otherwise() {
     let config = good("export.yaml");
     let [plain, own] = &config.tenants[..] else { panic!("{config:?}") };

@@ -20,12 +20,8 @@ use crate::support::{Exporter, Lab, get, wait_for};
 use markdown::{README, blocks, code, section, table};
 
 /// Keys that the configuration knows in order to say that it does not support them yet.
-const NOT_SUPPORTED_YET: &[&str] = &[
-    "credential.certificate_file",
-    "credential.certificate_password_file",
-    "metrics.native_histograms",
-    "source.directory",
-];
+const NOT_SUPPORTED_YET: &[&str] =
+    &["credential.certificate_file", "credential.certificate_password_file", "metrics.native_histograms"];
 
 fn metrics() -> Vec<Vec<&'static str>> {
     table(section("Metrics"), "metric")

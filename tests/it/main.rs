@@ -15,6 +15,7 @@ mod exports;
 mod exposition;
 mod failures;
 mod faults;
+mod files;
 mod fuzz;
 mod golden;
 mod ledger;

@@ -1,5 +1,7 @@
 //! The block `source`.
 
+use std::path::Path;
+
 use serde_saphyr::Spanned;
 
 use super::{Kind, Place, kind, line};
@@ -13,11 +15,11 @@ const SOURCES: &[Kind] = &[
     Kind { name: "sessions_report", keys: &["page_size", "columns", "path"], supported: true },
     Kind { name: "collection", keys: &["path", "page_size"], supported: true },
     Kind { name: "export_job", keys: &["columns", "select", "job_timeout"], supported: true },
-    Kind { name: "files", keys: &["directory"], supported: false },
+    Kind { name: "files", keys: &["directory", "columns"], supported: true },
 ];
 
 /// The rules of `source`.
-pub(in crate::config) fn source(raw: &raw::Source, place: &Place) -> Result<Source, Error> {
+pub(in crate::config) fn source(raw: &raw::Source, place: &Place, base: &Path) -> Result<Source, Error> {
     let given = [
         ("page_size", line(&raw.page_size)),
         ("columns", line(&raw.columns)),
@@ -33,6 +35,12 @@ pub(in crate::config) fn source(raw: &raw::Source, place: &Place) -> Result<Sour
         return Ok(Source::Collection { path, page_size });
     }
     let columns = raw.columns.as_ref().map_or(Ok(Vec::new()), |block| columns(block, place))?;
+    if kind == "files" {
+        // Whether it is there is told by each poll: a share may be mounted later, and one tenant's is
+        // no reason to keep the others waiting.
+        let directory = place.required("directory", &raw.directory, |name| rules::directory(name))?;
+        return Ok(Source::Files { directory: base.join(directory), columns });
+    }
     if kind == "export_job" {
         return Ok(Source::ExportJob {
             columns,

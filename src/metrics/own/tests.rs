@@ -57,6 +57,7 @@ fn polls_requests_and_commits_are_told() {
     observer.held_back(Duration::from_millis(250));
     observer.retry();
     observer.token_expires(at);
+    observer.files_set_aside(2);
     observer.credential_expires(at);
     own.committed(Duration::from_millis(4));
     own.commit_failed();
@@ -78,6 +79,7 @@ fn polls_requests_and_commits_are_told() {
         r#"graph_retries_total{tenant="a"} 1"#,
         r#"graph_retries_total{tenant="b"} 0"#,
         r#"token_expiry_timestamp_seconds{tenant="a"} 1774000000.5"#,
+        r#"files_set_aside{tenant="a"} 2"#,
         r#"credential_expiry_timestamp_seconds{tenant="a"} 1774000000.5"#,
         "ledger_commits_total 1",
         "ledger_commit_failures_total 1",
@@ -123,6 +125,7 @@ fn every_own_metric_is_registered_and_nothing_twice() {
     tenant.declare(Duration::from_secs(1));
     tenant.poll_succeeded(Utc.timestamp_opt(0, 0).unwrap(), Duration::ZERO);
     tenant.token_expires(Utc.timestamp_opt(0, 0).unwrap());
+    tenant.files_set_aside(0);
     tenant.credential_expires(Utc.timestamp_opt(0, 0).unwrap());
     tenant.enrollment_looked_up(Utc.timestamp_opt(0, 0).unwrap(), 1);
     tenant.enrollment_lookup_failed(FailureReason::Forbidden);

@@ -124,7 +124,7 @@ fn a_quote_that_is_never_closed_costs_the_rows_after_it_and_no_memory() {
     let endless = open.as_bytes().chain(io::repeat(b'x'));
     let mut rows = Rows::new(endless, &Columns::default()).unwrap();
     assert_eq!(ids(&rows.next_page().unwrap().unwrap()), ["a"]);
-    assert_snapshot!(rows.next_page().unwrap_err(), @"row 2 has more than 1024 KiB; is a quote before it not closed?");
+    assert_snapshot!(rows.next_page().unwrap_err(), @"row 2 has more than 64 KiB; is a quote before it not closed?");
     assert!(rows.record.as_slice().len() < 4 * MAX_ROW_BYTES);
     let header = Rows::new(io::repeat(b'x'), &Columns::default()).err().unwrap();
     assert!(matches!(header, CsvError::RowTooLong { row: 0 }));

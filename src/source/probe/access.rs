@@ -113,6 +113,7 @@ pub(super) fn permission(tenant: &config::Tenant, claims: &Option<Claims>) -> Fi
         config::Source::Collection { .. } => {
             return not_applicable("what a collection asks for is up to the service at source.path");
         }
+        config::Source::Files { .. } => return not_applicable("files need no permission of Graph"),
     };
     let Some(claims) = claims else {
         return not_applicable(match tenant.credential {

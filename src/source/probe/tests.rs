@@ -78,3 +78,20 @@ async fn a_tenant_that_cannot_even_be_set_up_is_told_in_its_first_step() {
     }
     assert!(fake.received().is_empty());
 }
+
+#[tokio::test]
+async fn files_are_looked_at_without_asking_anyone() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("a"), r#"{"id":"a","endDateTime":"2026-03-19T12:00:00Z"}"#).unwrap();
+    let name = directory.path().display();
+    let yaml = format!("tenants: [{{name: a, source: {{kind: files, directory: '{name}'}}}}]");
+    let config = config::Config::from_yaml(&yaml, std::path::Path::new("test.yaml")).unwrap();
+    let network = Arc::new(Network::new(|_| None));
+    let now = || DateTime::from_timestamp(1_773_921_600, 0).unwrap_or_default();
+    let steps = Probe::new(&config.tenants[0], network, now, Arc::new(Told::default())).online().await;
+    let of = |name: StepName| steps.iter().find(|step| step.name == name).map(|step| &step.outcome);
+    assert!(matches!(of(StepName::Read), Some(Outcome::Fine)), "{steps:?}");
+    for name in [StepName::NameResolution, StepName::Tls, StepName::Token, StepName::Permission, StepName::Clock] {
+        assert!(matches!(of(name), Some(Outcome::NotApplicable(_))), "{steps:?}");
+    }
+}
