@@ -183,7 +183,7 @@ fn behind_a_proxy_the_proxy_resolves_and_connects() {
                                     127.0.0.1:PORT    127.0.0.1, no TLS
           token            -        the credential's kind is none
           permission       -        the credential's kind is none
-          read             failed   POST https://graph.invalid/beta/deviceManagement/reports/getRemoteAssistanceSessionsReport by the proxy http://127.0.0.1:PORT: error sending request: client error (Connect): tunnel error: unsuccessful; the proxy does not let the exporter through to this host or cannot reach it, as its log says: allow the host there, or leave the proxy out for it by NO_PROXY; gave up after 3 attempts
+          read             failed   POST https://graph.invalid/beta/deviceManagement/reports/getRemoteAssistanceSessionsReport by the proxy http://127.0.0.1:PORT: error sending request: client error (Connect): tunnel error: unsuccessful; the proxy does not let this host or user through, or cannot reach the host, as its log says: allow the host there, check the user in HTTPS_PROXY, or leave the proxy out for the host by NO_PROXY; gave up after 3 attempts
           columns          skipped  not done, because read failed
           clock            skipped  not done, because read failed
 

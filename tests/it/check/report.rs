@@ -65,6 +65,24 @@ fn a_document_for_machines() {
     }
 }
 
+/// An export is made and read, as a poll does it, and what goes on is told.
+#[test]
+fn an_export_is_made_and_read() {
+    let lab = lab(&[("contoso", |_| ())], |_| ());
+    let configuration = lab.configuration("poll_interval: 1m", &[("contoso", "source: {kind: export_job}")]);
+    let checked = Checked::run(&configuration, &["--output=json"]);
+    assert_eq!(checked.code, 0, "{}", checked.log);
+    let document = checked.document();
+    let details = |name| step(&document, "contoso", name)["details"].clone();
+    assert_eq!(details("permission")["found"], serde_json::json!(["DeviceManagementConfiguration.Read.All"]));
+    assert_eq!((&details("read")["rows"], &details("columns")["mapped"]), (&3.into(), &true.into()));
+    assert_eq!(details("columns")["properties"][0]["columns"], serde_json::json!(["SessionId"]));
+    let told = ["step=read ", "step=\"submitting an export job\"", "step=\"downloading the export\""]
+        .map(|step| checked.log.lines().position(|line| line.contains("msg=Working") && line.contains(step)));
+    assert!(told.iter().all(Option::is_some) && told.is_sorted(), "{}", checked.log);
+    shows_nothing_private(&lab, &checked);
+}
+
 #[test]
 fn offline_nothing_is_sent() {
     let _stand_ins = stand_ins();
