@@ -4,7 +4,8 @@
 mod downloads;
 mod jobs;
 
-use std::sync::{Arc, Mutex};
+use std::cell::RefCell;
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use remote_assistance_exporter::cli::{LogFormat, LogLevel};
@@ -22,8 +23,31 @@ const JOB_TIMEOUT: Duration = Duration::from_secs(20);
 struct Exports {
     bench: Bench,
     job_timeout: Duration,
-    log: Arc<Mutex<Vec<String>>>,
-    _subscriber: tracing::subscriber::DefaultGuard,
+    log: Log,
+}
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+thread_local! {
+    /// Where the lines of a test's own thread go.
+    static LOG: RefCell<Option<Log>> = const { RefCell::new(None) };
+}
+
+/// Begins the log of this thread. One subscriber serves the whole process: with one for each thread, what
+/// is not enabled in one can be taken for enabled nowhere while another begins.
+fn begin_log() -> Log {
+    static BEGUN: Once = Once::new();
+    BEGUN.call_once(|| {
+        let subscriber = logging::subscriber(LogLevel::Trace, LogFormat::Logfmt, |line| {
+            LOG.with_borrow(|log| {
+                log.iter().for_each(|log| log.lock().unwrap().push(line.trim_end().to_owned()));
+            });
+        });
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+    });
+    let log = Log::default();
+    LOG.set(Some(log.clone()));
+    log
 }
 
 impl Exports {
@@ -33,12 +57,7 @@ impl Exports {
 
     async fn with(change: impl FnOnce(&mut Options)) -> Self {
         let bench = Bench::with(change).await;
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let sink = log.clone();
-        let subscriber = logging::subscriber(LogLevel::Trace, LogFormat::Logfmt, move |line| {
-            sink.lock().unwrap().push(line.trim_end().to_owned());
-        });
-        Self { bench, job_timeout: JOB_TIMEOUT, log, _subscriber: tracing::subscriber::set_default(subscriber) }
+        Self { bench, job_timeout: JOB_TIMEOUT, log: begin_log() }
     }
 
     /// The source of the tenant, with other keys besides the kind, and little patience.
