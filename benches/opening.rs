@@ -11,6 +11,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
@@ -89,6 +90,7 @@ fn fill(directory: &Path, sessions: u32) {
             clock: Clock { now, cautious: now },
             first: true,
             reports: reports.collect(),
+            devices: Arc::default(),
             rejects: Vec::new(),
             end: None,
         };

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a bench fails by panicking; criterion's macros")]
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -49,6 +50,7 @@ fn read(ledger: &mut Ledger, pages: &[Vec<u8>]) -> u64 {
             clock: Clock { now, cautious: now },
             first: place == 0,
             reports: Vec::with_capacity(PAGE * PAGES_PER_BATCH),
+            devices: Arc::default(),
             rejects: Vec::new(),
             end: None,
         };

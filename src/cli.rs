@@ -44,6 +44,8 @@ pub enum Command {
     Serve,
     /// Serve metrics of a simulated tenant, with nothing to configure
     Demo(Demo),
+    /// Look at every tenant step by step, and say what is wrong and how to mend it
+    Check(Check),
     /// Poll every tenant once, print the metrics and exit
     Once,
     /// Serve a simulated Graph, for trying things out
@@ -69,6 +71,9 @@ struct Flags {
     /// Path under which metrics are served
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path, global = true)]
     telemetry_path: String,
+    /// Reload the configuration on POST or PUT /-/reload, as on SIGHUP
+    #[arg(long = "web.enable-lifecycle", global = true)]
+    enable_lifecycle: bool,
     /// Most requests answered at the same time; 0 for no limit
     #[arg(long = "web.max-requests", value_name = "NUMBER", default_value_t = 40, global = true)]
     max_requests: usize,
@@ -95,6 +100,26 @@ pub struct Demo {
     /// Seed of the simulated sessions: the same seed gives the same sessions
     #[arg(long = "demo.seed", value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
+}
+
+/// Flags of `check`.
+#[derive(Args, Clone, Debug)]
+pub struct Check {
+    /// How the findings are written
+    #[arg(long = "check.output", visible_alias = "output", value_name = "FORMAT", value_enum, default_value_t)]
+    pub output: CheckOutput,
+    /// Look at the configuration and its files only, and send nothing
+    #[arg(long = "check.offline", visible_alias = "offline")]
+    pub offline: bool,
+}
+
+/// `--check.output`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the names say it; doc comments would become help texts")]
+pub enum CheckOutput {
+    #[default]
+    Table,
+    Json,
 }
 
 /// Flags of `simulate`.
@@ -191,6 +216,11 @@ impl Cli {
     /// `--web.telemetry-path`.
     pub fn telemetry_path(&self) -> &str {
         &self.flags.telemetry_path
+    }
+
+    /// `--web.enable-lifecycle`.
+    pub fn enable_lifecycle(&self) -> bool {
+        self.flags.enable_lifecycle
     }
 
     /// `--web.max-requests`; 0 for no limit.

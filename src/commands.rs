@@ -1,10 +1,12 @@
 //! The commands, and how their failures end the process.
 
+mod check;
 mod demo;
 mod exporter;
 mod healthcheck;
 mod once;
 mod progress;
+mod reload;
 mod serve;
 mod signals;
 mod simulate;
@@ -66,6 +68,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let result = match cli.command() {
         Command::Serve => runtime.block_on(serve::run(cli, &display)),
         Command::Demo(flags) => runtime.block_on(demo::run(cli, flags, &display)),
+        Command::Check(flags) => runtime.block_on(check::run(cli, flags, &display)),
         Command::Once => runtime.block_on(once::run(cli, &display)),
         Command::Simulate(flags) => runtime.block_on(simulate::run(flags)),
         Command::Healthcheck(_) => Ok(()),

@@ -34,6 +34,9 @@ pub use proxy::{Proxy, ProxyUrl};
 pub const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// `lookback` where it is not configured: what Intune keeps.
 pub const DEFAULT_LOOKBACK: Duration = Duration::from_secs(30 * 86_400);
+/// `enrollment_refresh_interval` where it is not configured: devices are enrolled once and stay so for
+/// months.
+pub const DEFAULT_ENROLLMENT_REFRESH_INTERVAL: Duration = Duration::from_secs(3600);
 /// `page_size` of the sessions report where it is not configured: the service's own.
 pub const DEFAULT_PAGE_SIZE: u32 = 50;
 /// `requests_per_minute` where it is not configured: what the service allows an application for export
@@ -41,6 +44,32 @@ pub const DEFAULT_PAGE_SIZE: u32 = 50;
 pub const DEFAULT_REQUESTS_PER_MINUTE: u32 = 48;
 /// `path` of the sessions report where it is not configured.
 pub const SESSIONS_REPORT_PATH: &str = "/beta/deviceManagement/reports/getRemoteAssistanceSessionsReport";
+/// `job_timeout` where it is not configured. Exports of this size take seconds to minutes, and one that
+/// takes longer than this is most likely stranded.
+pub const DEFAULT_JOB_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// `select` where it is not configured: the documented columns of the export.
+pub const EXPORT_COLUMNS: &[&str] = &[
+    "Attribute",
+    "Date",
+    "DateDifference",
+    "HelperDeviceAadId",
+    "HelperDeviceName",
+    "HelperEmail",
+    "HelperFirstName",
+    "HelperLastName",
+    "Sessionend",
+    "SessionId",
+    "Sessionstart",
+    "SharerDeviceAadId",
+    "SharerDeviceName",
+    "SharerDeviceOS",
+    "SharerDeviceSerialNumber",
+    "SharerEmail",
+    "SharerFirstName",
+    "SharerLastName",
+];
+/// How many export jobs one poll submits: the first, and one for each that came to nothing.
+pub const MAX_EXPORT_JOBS: u32 = 3;
 /// The most tenants of one exporter. Each has some hundred series, its ids in the ledger and its
 /// polls in the interval; beyond this, one scrape takes megabytes.
 pub const MAX_TENANTS: usize = 1000;
@@ -88,7 +117,7 @@ pub enum HelperLabel {
 }
 
 /// One tenant: its own keys, those of `global`, then defaults.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tenant {
     /// `name`: the value of the label `tenant`, and the key in the ledger.
     pub name: Arc<str>,
@@ -108,6 +137,9 @@ pub struct Tenant {
     pub credential: Credential,
     /// `source`.
     pub source: Source,
+    /// `enrollment_lookup`: how often devices are listed for the enrolment states that reports lack,
+    /// by `enrollment_refresh_interval`. `None` where it is off.
+    pub enrollment_lookup: Option<Duration>,
     /// `poll_interval`.
     pub poll_interval: Duration,
     /// `lookback`: how far before now a session may have ended and still be counted.
@@ -117,7 +149,7 @@ pub struct Tenant {
 }
 
 /// `credential`: how a token is had.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Credential {
     /// OAuth 2.0 client credentials with a shared secret.
     ClientSecret {
@@ -126,6 +158,29 @@ pub enum Credential {
         /// `client_secret` or `client_secret_file`.
         secret: Secret,
     },
+    /// OAuth 2.0 client credentials with an assertion that a certificate's key signs.
+    ClientCertificate {
+        /// `client_id`.
+        client_id: String,
+        /// `certificate_file`: PEM with certificate and private key, or PKCS #12.
+        certificate_file: PathBuf,
+        /// `certificate_password_file`: the password of the private key.
+        password: Option<Secret>,
+    },
+    /// OAuth 2.0 client credentials with a token of another issuer, such as a Kubernetes cluster.
+    WorkloadIdentity {
+        /// `client_id`.
+        client_id: String,
+        /// `token_file`: the other issuer's token, which somebody else keeps fresh.
+        token_file: PathBuf,
+    },
+    /// The identity of the Azure resource that the exporter runs on.
+    ManagedIdentity {
+        /// `client_id` of a user-assigned identity; the system-assigned one where absent.
+        client_id: Option<String>,
+    },
+    /// Whoever is logged in to the Azure CLI.
+    AzureCli,
     /// A token that somebody else keeps fresh in a file.
     BearerTokenFile {
         /// `token_file`.
@@ -136,7 +191,7 @@ pub enum Credential {
 }
 
 /// A secret, or the file that holds it. `Debug` shows the file's name and never the secret.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub enum Secret {
     /// Written in the configuration or an environment variable.
     Inline(Arc<str>),
@@ -145,7 +200,7 @@ pub enum Secret {
 }
 
 /// `source`: where session reports are read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     /// The Intune sessions report (beta): `POST …/getRemoteAssistanceSessionsReport`.
     SessionsReport {
@@ -156,12 +211,28 @@ pub enum Source {
         /// `columns`: column name by property name, over the defaults.
         columns: Vec<(crate::session::Property, String)>,
     },
+    /// The Intune export: `POST …/exportJobs`, and the file that comes of it.
+    ExportJob {
+        /// `columns`: column name by property name, over the defaults.
+        columns: Vec<(crate::session::Property, String)>,
+        /// `select`: the columns that the export is asked for.
+        select: Vec<String>,
+        /// `job_timeout`: after how long a job that is not completed is left for another.
+        job_timeout: Duration,
+    },
     /// An OData collection of `remoteAssistanceReporting`.
     Collection {
         /// `path`: the collection's path below `graph_url`.
         path: String,
         /// `page_size`: sent as `$top`; absent where not configured.
         page_size: Option<u32>,
+    },
+    /// Files that somebody drops into a directory.
+    Files {
+        /// `directory`.
+        directory: PathBuf,
+        /// `columns`: as of the sessions report, for files that have columns.
+        columns: Vec<(crate::session::Property, String)>,
     },
 }
 
@@ -207,14 +278,25 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn from_yaml(text: &str, path: &Path) -> Result<Self, Error> {
-        let base = path.parent().unwrap_or(Path::new(""));
+        Self::from_yaml_in(text, path, &|name| std::env::var(name).ok())
+    }
+
+    /// The same where `lookup` tells the environment's variables: kind `workload_identity` takes from
+    /// there what the configuration leaves out, as Azure's webhook in Kubernetes sets it.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn from_yaml_in(text: &str, path: &Path, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let around = Around { base: path.parent().unwrap_or(Path::new("")), lookup };
         yaml::parse(text)
-            .and_then(|document| validate::document(&document, base))
+            .and_then(|document| validate::document(&document, &around))
             .map_err(|error| error.of(path.display().to_string()))
     }
 
-    /// One tenant from the Azure SDKs' variables `AZURE_TENANT_ID`, `AZURE_CLIENT_ID`,
-    /// `AZURE_CLIENT_SECRET` and `AZURE_AUTHORITY_HOST`, read through `lookup`.
+    /// One tenant from the Azure SDKs' variables, read through `lookup`: `AZURE_TENANT_ID` and
+    /// `AZURE_CLIENT_ID` with `AZURE_CLIENT_SECRET`, or `AZURE_CLIENT_CERTIFICATE_PATH` and perhaps
+    /// `AZURE_CLIENT_CERTIFICATE_PASSWORD`, or `AZURE_FEDERATED_TOKEN_FILE`, in this order; and
+    /// `AZURE_AUTHORITY_HOST`.
     ///
     /// # Errors
     /// The first variable that is missing or wrong, on one line, without any secret.
@@ -232,12 +314,57 @@ impl Config {
     }
 }
 
+impl Tenant {
+    /// Whether the same polls read the same. What differs beyond that is how the ledger counts.
+    pub fn is_read_like(&self, other: &Self) -> bool {
+        let Self { lookback, first_run, .. } = *other;
+        Self { lookback, first_run, ..self.clone() } == *other
+    }
+}
+
+/// What surrounds a configuration file.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    /// The directory that the files it names are relative to.
+    base: &'a Path,
+    /// The environment's variables.
+    lookup: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Around<'_> {
+    /// A variable; an empty one counts as not set.
+    fn variable(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).filter(|value| !value.trim().is_empty())
+    }
+}
+
 impl Credential {
+    /// The kind's name in the configuration.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::ClientSecret { .. } => "client_secret",
+            Self::ClientCertificate { .. } => "client_certificate",
+            Self::WorkloadIdentity { .. } => "workload_identity",
+            Self::ManagedIdentity { .. } => "managed_identity",
+            Self::AzureCli => "azure_cli",
+            Self::BearerTokenFile { .. } => "bearer_token_file",
+            Self::None => "none",
+        }
+    }
+
+    /// Whether tokens are asked for at a tenant's own token endpoint.
+    pub fn needs_tenant_id(&self) -> bool {
+        matches!(self, Self::ClientSecret { .. } | Self::ClientCertificate { .. } | Self::WorkloadIdentity { .. })
+    }
+
     /// The application that a token is for, where the configuration names it.
     pub fn client_id(&self) -> Option<&str> {
         match self {
-            Self::ClientSecret { client_id, .. } => Some(client_id),
-            Self::BearerTokenFile { .. } | Self::None => None,
+            Self::ClientSecret { client_id, .. }
+            | Self::ClientCertificate { client_id, .. }
+            | Self::WorkloadIdentity { client_id, .. } => Some(client_id),
+            Self::ManagedIdentity { client_id } => client_id.as_deref(),
+            Self::AzureCli | Self::BearerTokenFile { .. } | Self::None => None,
         }
     }
 }
@@ -247,7 +374,9 @@ impl Source {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::SessionsReport { .. } => "sessions_report",
+            Self::ExportJob { .. } => "export_job",
             Self::Collection { .. } => "collection",
+            Self::Files { .. } => "files",
         }
     }
 }

@@ -4,8 +4,9 @@
 //! that transaction is durable: `/metrics` never shows a number that a crash can take back.
 //!
 //! - [`Ledger`] holds the file and the totals; [`writer::Writer`] is its task in the running program.
-//! - `counting` has the rules, pure; `store` the tables; `record` what is kept of a session; `salt`
-//!   the keyed hashes; `activity` the distinct people and devices; [`totals`] the numbers.
+//! - `counting` has the rules, pure; `store` the tables; `state` what is kept of a tenant and `record`
+//!   of a session; `salt` the keyed hashes; `activity` the distinct people and devices; [`totals`] the
+//!   numbers; `reconfigure` takes over another configuration.
 //!
 //! Invariants: one process per ledger; a corrupt or newer file is never replaced; the horizon never
 //! moves back; after a failed commit everything is read from the file again.
@@ -15,8 +16,10 @@ mod apply;
 mod counting;
 mod error;
 mod files;
+mod reconfigure;
 mod record;
 mod salt;
+mod state;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -28,17 +31,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, FirstRun, HelperLabel};
-use crate::session::{Reject, SessionReport};
+use crate::session::{DeviceStates, Reject, SessionReport};
 use activity::Activity;
 pub use error::{CommitError, OpenError};
 use files::Files;
 pub use record::{SessionRecord, ticks, time};
 use salt::IdHash;
+use state::{TenantState, number};
 use store::{Store, StoreError};
-use totals::{Counter, Fate, Histogram, PerLabel};
+use totals::{Fate, PerLabel};
 pub use totals::{TICKS_PER_SECOND, Totals};
 
 /// What `/metrics` shows of the ledger: immutable, published only after the commit that made it.
@@ -102,6 +105,8 @@ pub struct Batch {
     pub first: bool,
     /// The readable rows.
     pub reports: Vec<SessionReport>,
+    /// What is known of devices beside them: completes what is counted, never what is compared.
+    pub devices: Arc<DeviceStates>,
     /// The unreadable ones.
     pub rejects: Vec<Reject>,
     /// Set on the last batch of a reading that did not fail.
@@ -140,6 +145,8 @@ pub struct Applied {
 pub struct Ledger {
     files: Files,
     settings: Settings,
+    /// When series started that the file does not have yet.
+    opened: DateTime<Utc>,
     /// `None` after a failed commit, until the file could be opened again.
     store: Option<Store>,
     tenants: BTreeMap<Arc<str>, Tenant>,
@@ -154,24 +161,6 @@ struct Tenant {
     activity: Option<Activity>,
     /// The sessions in progress that the current reading has met.
     unfinished: HashSet<IdHash>,
-}
-
-/// What is stored of a tenant beside its sessions.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct TenantState {
-    /// The tenant's part of the tables' keys.
-    number: u32,
-    /// Sessions that ended before this are not counted any more. Never moves back.
-    #[serde(with = "chrono::serde::ts_milliseconds")]
-    horizon: DateTime<Utc>,
-    /// Whether one reading was ever complete.
-    first_run_done: bool,
-    /// When the last successful poll ended.
-    #[serde(with = "chrono::serde::ts_milliseconds_option")]
-    last_success: Option<DateTime<Utc>>,
-    /// How helpers are named in `totals.helper_sessions`.
-    helper_label: HelperLabel,
-    totals: Arc<Totals>,
 }
 
 impl Settings {
@@ -204,8 +193,9 @@ impl Ledger {
 
     fn open_files(files: Files, settings: Settings, now: DateTime<Utc>) -> Result<Self, OpenError> {
         let store = files.open()?;
-        let mut ledger = Self { files, settings, store: None, tenants: BTreeMap::new(), snapshot: Arc::default() };
-        ledger.load(store, now).map_err(|error| ledger.files.explain(error))?;
+        let (tenants, snapshot) = (BTreeMap::new(), Arc::default());
+        let mut ledger = Self { files, settings, opened: now, store: None, tenants, snapshot };
+        ledger.load(store).map_err(|error| ledger.files.explain(error))?;
         Ok(ledger)
     }
 
@@ -214,22 +204,33 @@ impl Ledger {
         self.snapshot.clone()
     }
 
-    /// Counts batches in one durable transaction; at most one batch per tenant. What became of
-    /// each, in order. After an error nothing of them is in the ledger.
+    /// Whether a tenant is configured. Only such a one's batches can be committed.
+    pub fn has(&self, tenant: &str) -> bool {
+        self.tenants.contains_key(tenant)
+    }
+
+    /// Counts batches in one durable transaction, one after the other. What became of each, in order. After an error nothing of them is in the ledger.
     pub fn commit(&mut self, batches: &[Batch]) -> Result<Vec<Applied>, CommitError> {
-        self.try_commit(batches).map_err(|error| {
-            // Some storage errors leave open whether the transaction is durable. The file knows.
-            self.store = None;
-            CommitError { path: self.files.path().to_owned(), detail: error.to_string() }
-        })
+        self.try_commit(batches).map_err(|error| self.failed(&error))
+    }
+
+    /// Some storage errors leave open whether the transaction is durable. The file knows.
+    fn failed(&mut self, error: &StoreError) -> CommitError {
+        self.store = None;
+        CommitError { path: self.files.path().to_owned(), detail: error.to_string() }
+    }
+
+    /// After a failed commit, reads everything from the file again.
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        if self.store.is_none() {
+            let store = self.files.reopen()?;
+            self.load(store)?;
+        }
+        Ok(())
     }
 
     fn try_commit(&mut self, batches: &[Batch]) -> Result<Vec<Applied>, StoreError> {
-        if self.store.is_none() {
-            let store = self.files.reopen()?;
-            // Every tenant has a state by now, so no series starts here.
-            self.load(store, DateTime::UNIX_EPOCH)?;
-        }
+        self.reopen()?;
         let Self { store: Some(store), tenants, settings, .. } = self else {
             return Err(StoreError::Corrupt("the ledger is not open".into()));
         };
@@ -250,39 +251,38 @@ impl Ledger {
             }
             Ok(outcomes)
         })?;
-        self.publish()?;
+        let sessions = store.len()?;
+        self.publish(sessions);
         Ok(outcomes)
     }
 
     /// Reads every configured tenant's state, and writes one for those that have none.
-    fn load(&mut self, store: Store, now: DateTime<Utc>) -> Result<(), StoreError> {
+    fn load(&mut self, store: Store) -> Result<(), StoreError> {
         let stored: BTreeMap<String, Vec<u8>> = store.tenants()?.into_iter().collect();
         let mut tenants = BTreeMap::new();
         let mut fresh = Vec::new();
         for policy in &self.settings.tenants {
             let state = match stored.get(&*policy.name) {
-                Some(bytes) => TenantState::restore(bytes, &self.settings, now)?,
+                Some(bytes) => TenantState::restore(bytes, &self.settings, self.opened)?,
                 None => {
-                    let number = stored.len() + fresh.len();
-                    let number = u32::try_from(number).map_err(|_| StoreError::Corrupt("too many tenants".into()))?;
-                    let state = TenantState::new(number, &self.settings, now);
+                    let state = TenantState::new(number(stored.len() + fresh.len())?, &self.settings, self.opened);
                     fresh.push((policy.name.clone(), state.encode()?));
                     state
                 }
             };
-            let tenant = Tenant { policy: policy.clone(), state, activity: None, unfinished: HashSet::new() };
-            tenants.insert(policy.name.clone(), tenant);
+            tenants.insert(policy.name.clone(), Tenant::new(policy.clone(), state));
         }
         if !fresh.is_empty() {
             store.write(|tables| fresh.iter().try_for_each(|(name, state)| tables.set_tenant(name, state)))?;
         }
+        let sessions = store.len()?;
         self.tenants = tenants;
         self.store = Some(store);
-        self.publish()
+        self.publish(sessions);
+        Ok(())
     }
 
-    fn publish(&mut self) -> Result<(), StoreError> {
-        let sessions = self.store.as_ref().map_or(Ok(0), Store::len)?;
+    fn publish(&mut self, sessions: u64) {
         let tenants = self.settings.tenants.iter().filter_map(|policy| self.tenants.get(&policy.name));
         self.snapshot = Arc::new(Snapshot {
             tenants: tenants.map(Tenant::snapshot).collect(),
@@ -291,79 +291,19 @@ impl Ledger {
             native_histograms: self.settings.native_histograms,
             version: self.snapshot.version + 1,
         });
-        Ok(())
     }
 }
 
 impl Tenant {
+    fn new(policy: Policy, state: TenantState) -> Self {
+        Self { policy, state, activity: None, unfinished: HashSet::new() }
+    }
+
     fn snapshot(&self) -> TenantSnapshot {
         TenantSnapshot {
             name: self.policy.name.clone(),
             totals: self.state.totals.clone(),
             last_success: self.state.last_success,
         }
-    }
-}
-
-impl TenantState {
-    fn new(number: u32, settings: &Settings, now: DateTime<Utc>) -> Self {
-        Self {
-            number,
-            horizon: DateTime::UNIX_EPOCH,
-            first_run_done: false,
-            last_success: None,
-            helper_label: settings.helper_label,
-            totals: Arc::new(Totals::zero(now, &settings.duration_bounds)),
-        }
-    }
-
-    fn encode(&self) -> Result<Vec<u8>, StoreError> {
-        serde_json::to_vec(self).map_err(|error| StoreError::Corrupt(error.to_string()))
-    }
-
-    /// Reads a stored state. Series that the release which wrote it did not have start now, at
-    /// zero; so do the histograms whose buckets were configured otherwise, since what they counted
-    /// cannot be sorted into other buckets.
-    fn restore(bytes: &[u8], settings: &Settings, now: DateTime<Utc>) -> Result<Self, StoreError> {
-        let corrupt = |error: serde_json::Error| StoreError::Corrupt(format!("the state of a tenant: {error}"));
-        let stored: serde_json::Value = serde_json::from_slice(bytes).map_err(corrupt)?;
-        let mut whole = serde_json::to_value(Self::new(0, settings, now)).map_err(corrupt)?;
-        overlay(&mut whole, stored);
-        let mut state: Self = serde_json::from_value(whole).map_err(corrupt)?;
-        let totals = Arc::make_mut(&mut state.totals);
-        for (session_type, histogram) in totals.durations.iter_mut() {
-            if histogram.counts.len() != histogram.bounds.len() + 1 {
-                return Err(StoreError::Corrupt(format!(
-                    "the histogram of {session_type:?} has no bucket for each bound"
-                )));
-            }
-            if histogram.bounds != settings.duration_bounds {
-                *histogram = Histogram::zero(now, &settings.duration_bounds);
-            }
-            histogram.complete_native();
-        }
-        totals.delays.complete_native();
-        if state.helper_label != settings.helper_label {
-            state.helper_label = settings.helper_label;
-            totals.helper_sessions = BTreeMap::<Box<str>, Counter>::new();
-        }
-        Ok(state)
-    }
-}
-
-/// Puts what is stored over what a new state would hold.
-fn overlay(under: &mut serde_json::Value, over: serde_json::Value) {
-    match (under, over) {
-        (serde_json::Value::Object(under), serde_json::Value::Object(over)) => {
-            for (key, value) in over {
-                match under.get_mut(&key) {
-                    Some(place) => overlay(place, value),
-                    None => {
-                        under.insert(key, value);
-                    }
-                }
-            }
-        }
-        (under, over) => *under = over,
     }
 }

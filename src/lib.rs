@@ -22,7 +22,7 @@
 //! | `session` | the domain: one report as a value | | |
 //! | `status` | how the polls go | session | |
 //! | `config` | the configuration, valid and complete | session | serde_saphyr |
-//! | `source` | Graph: client, credentials, wire formats | session, status, config | reqwest, azure_core, azure_identity |
+//! | `source` | Graph: client, credentials, wire formats | clock, session, status, config | reqwest, azure_core, azure_identity |
 //! | `ledger` | the durable record and the rules of counting | session, config | redb |
 //! | `metrics` | the catalogue; families of the snapshot; own health | session, status, source, ledger | |
 //! | `exposition` | negotiation and formats | metrics | |
@@ -31,7 +31,7 @@
 //! | `simulator` | a stand-in of Graph, for the demo and the tests | | rcgen |
 //! | `logging` | where log lines go | clock, cli | tracing_subscriber |
 //! | `cli` | the command line | web | clap |
-//! | `commands` | one file per command: joins everything | clock, status, config, source, ledger, metrics, exposition, web, poll, simulator, logging, cli | |
+//! | `commands` | one file per command: joins everything | clock, session, status, config, source, ledger, metrics, exposition, web, poll, simulator, logging, cli | |
 //!
 //! ## Invariants
 //!

@@ -4,28 +4,33 @@
 //! durable. Until a batch is committed, nothing of it has an effect; so a cycle may be abandoned at
 //! any point and the next one starts over.
 //!
-//! - `schedule` says when a tenant is polled, [`Lanes`] how many at a time, `isolation` keeps one
-//!   poll's defects to itself, `cycle` is the poll, `told` what the log hears of it.
+//! - [`Supervisor`] runs a loop for each tenant, `schedule` says when it polls, [`Lanes`] how many do at
+//!   a time, `isolation` keeps one poll's defects to itself, `cycle` is the poll, `enrollment` looks up
+//!   what reports lack, `told` is what the log hears of it. [`reconcile`] says what another configuration
+//!   changes.
 //!
-//! Invariants: polls of one tenant never overlap; a tenant that fails or hangs leaves the others
-//! alone; a defect in one poll fails that poll and no more.
+//! Invariants: polls of one tenant never overlap, not even across a reload; a tenant that fails or
+//! hangs leaves the others alone; a defect in one poll fails that poll and no more.
 
 mod cycle;
+mod enrollment;
 mod isolation;
 mod lanes;
+mod reconcile;
 mod schedule;
+mod supervisor;
 mod told;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, error, error_span};
+use tracing::{Instrument as _, error_span};
 
 pub use cycle::{BATCH_REPORTS, Failure, Summary};
+use isolation::Isolation;
 pub use lanes::{Lane, Lanes};
-use schedule::Schedule;
+pub use reconcile::{Changes, reconcile};
+pub use supervisor::Supervisor;
 use told::Told;
 
 use crate::clock;
@@ -34,59 +39,72 @@ use crate::ledger::TenantSnapshot;
 use crate::ledger::writer::Writer;
 use crate::metrics::TenantMetrics;
 use crate::source::{Network, Progress, Source, SourceError};
-use crate::status::{PollError, Status, TenantStatus};
-
-/// How often the loop says that it is alive.
-const BEAT: Duration = Duration::from_secs(5);
-/// After how long without a word it is taken for dead.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// The loop's name where health names it.
-const LOOP: &str = "poll";
+use crate::status::{EnrollmentStatus, PollError, Status, TenantStatus};
 
 /// A tenant to be polled.
 pub struct TenantPoll {
     name: Arc<str>,
+    kind: &'static str,
     interval: Duration,
     source: Source,
     metrics: Arc<TenantMetrics>,
     status: Arc<Status>,
     told: Told,
+    isolation: Isolation,
 }
 
 impl TenantPoll {
-    /// Prepares a tenant and enters it in the status table with what the ledger restored.
+    /// Prepares a tenant. Nothing shows it yet: see [`TenantPoll::enter`].
     ///
     /// # Errors
     /// If the source cannot be built, for instance because its CA file is unreadable.
     pub fn new(
         tenant: &config::Tenant,
         network: &Network,
-        restored: Option<&TenantSnapshot>,
         metrics: Arc<TenantMetrics>,
         status: Arc<Status>,
     ) -> Result<Self, SourceError> {
-        let source = Source::new(tenant, network, metrics.clone())?;
+        Ok(Self {
+            name: tenant.name.clone(),
+            kind: tenant.source.kind(),
+            interval: tenant.poll_interval,
+            source: Source::new(tenant, network, metrics.clone())?,
+            metrics,
+            status,
+            told: Told::default(),
+            isolation: Isolation::default(),
+        })
+    }
+
+    /// Enters the tenant in metrics and status table: with what the ledger restored if it is new there,
+    /// else with what the last poll left.
+    pub fn enter(&self, restored: Option<&TenantSnapshot>) {
+        self.metrics.declare(self.interval);
+        let enrollment_lookup = self.source.enrollment_lookup().map(|_| EnrollmentStatus::default());
+        if enrollment_lookup.is_some() {
+            self.metrics.looks_up_enrollment();
+        }
+        let is_known = self.status.update(&self.name, |row| {
+            row.source = self.kind;
+            row.poll_interval_seconds = self.interval.as_secs_f64();
+            row.enrollment_lookup.clone_from(&enrollment_lookup);
+        });
+        if is_known {
+            return;
+        }
         let last_success = restored.and_then(|tenant| tenant.last_success);
         if let Some(at) = last_success {
-            metrics.last_success(at);
+            self.metrics.last_success(at);
         }
-        status.set(TenantStatus {
-            tenant: tenant.name.clone(),
-            source: tenant.source.kind(),
-            poll_interval_seconds: tenant.poll_interval.as_secs_f64(),
+        self.status.set(TenantStatus {
             restored: last_success.is_some(),
-            up: None,
             last_success,
-            last_poll: None,
-            last_poll_duration_seconds: None,
-            last_error: None,
             sessions_counted: restored.map_or(0, |tenant| tenant.totals.counted()),
             sessions_in_progress: restored.and_then(|tenant| tenant.totals.in_progress),
             last_session_end: restored.and_then(|tenant| tenant.totals.last_session_end),
-            rows_missing: 0,
+            enrollment_lookup,
+            ..TenantStatus::unpolled(self.name.clone(), self.kind, self.interval)
         });
-        let (name, interval) = (tenant.name.clone(), tenant.poll_interval);
-        Ok(Self { name, interval, source, metrics, status, told: Told::default() })
     }
 
     /// The same, whose readings tell how far they are.
@@ -105,7 +123,7 @@ impl TenantPoll {
         // So that whatever is logged on the way names the tenant; enabled whenever anything is logged.
         let span = error_span!("poll", tenant = &*self.name);
         let result = async {
-            let result = isolation::isolated(cycle::run(self.clone(), writer.clone())).await;
+            let result = self.isolation.run(cycle::run(self.clone(), writer.clone())).await;
             self.record(&result, started.elapsed());
             result
         };
@@ -144,60 +162,5 @@ impl TenantPoll {
             row.sessions_in_progress = tenant.totals.in_progress;
             row.last_session_end = tenant.totals.last_session_end;
         });
-    }
-}
-
-/// Polls all tenants until told to stop; then abandons what is under way and returns.
-pub async fn run(tenants: Vec<Arc<TenantPoll>>, writer: Writer, status: Arc<Status>, stop: CancellationToken) {
-    let lanes = Arc::new(Lanes::default());
-    let count = tenants.len();
-    let start = Instant::now();
-    let mut loops = JoinSet::new();
-    for (place, tenant) in tenants.into_iter().enumerate() {
-        let schedule = Schedule::new(start, tenant.interval, place, count);
-        loops.spawn(poll_for_ever(tenant, schedule, writer.clone(), lanes.clone(), stop.clone()));
-    }
-    // The loops hold the only writers: the ledger closes when they end.
-    drop(writer);
-    let mut beat = tokio::time::interval(BEAT);
-    while !loops.is_empty() {
-        tokio::select! {
-            _ = beat.tick() => status.beat(LOOP, PATIENCE),
-            ended = loops.join_next() => {
-                if !stop.is_cancelled() && let Some(ended) = ended {
-                    // No beat follows, so health fails and a restart mends it.
-                    error!(result = ?ended, "A poll loop has ended by a defect; restart the exporter");
-                    stop.cancelled().await;
-                }
-            }
-        }
-    }
-}
-
-async fn poll_for_ever(
-    tenant: Arc<TenantPoll>,
-    mut schedule: Schedule,
-    writer: Writer,
-    lanes: Arc<Lanes>,
-    stop: CancellationToken,
-) {
-    let mut now = Instant::now();
-    let mut lane = Lane::default();
-    loop {
-        let due = schedule.next(now);
-        let turn = async {
-            tokio::time::sleep_until(due.into()).await;
-            let poll = async {
-                let started = Instant::now();
-                // How it went is on record; the next turn comes whatever the outcome.
-                let failed = tenant.poll(&writer).await.is_err();
-                Lane::after(failed, started.elapsed())
-            };
-            lanes.run(lane, poll).await
-        };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            next = turn => (now, lane) = (Instant::now(), next),
-        }
     }
 }

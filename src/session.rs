@@ -5,12 +5,14 @@
 //! Imports nothing of ours.
 
 mod date;
+mod devices;
 mod label;
 mod row;
 
 use chrono::{DateTime, Utc};
 
 pub use date::{UnreadableDate, parse_date};
+pub use devices::DeviceStates;
 pub(crate) use label::label;
 pub use label::{EnrollmentState, Label, Os, Role, SessionType};
 pub use row::{Cell, Property, Reject, RejectReason, Row};
@@ -79,6 +81,41 @@ impl SessionReport {
         match role {
             Role::Helper => &self.helper,
             Role::Sharer => &self.sharer,
+        }
+    }
+
+    /// Whether the property was reported.
+    pub fn has(&self, property: Property) -> bool {
+        let (helper, sharer) = (&self.helper, &self.sharer);
+        let text = |text: &Option<Box<str>>| text.is_some();
+        match property {
+            Property::Id => true,
+            Property::StartDateTime => self.start.is_some(),
+            Property::EndDateTime => self.end.is_some(),
+            Property::SessionType => self.session_type != SessionType::Unreported,
+            Property::HelperEmail => text(&helper.email),
+            Property::HelperTenantId => text(&helper.tenant_id),
+            Property::HelperFirstName => text(&helper.first_name),
+            Property::HelperLastName => text(&helper.last_name),
+            Property::HelperOs => text(&helper.os),
+            Property::HelperDeviceAadId => text(&helper.device_aad_id),
+            Property::HelperDeviceName => text(&helper.device_name),
+            Property::HelperEnrollmentState => helper.enrollment_state != EnrollmentState::Unreported,
+            Property::SharerEmail => text(&sharer.email),
+            Property::SharerTenantId => text(&sharer.tenant_id),
+            Property::SharerFirstName => text(&sharer.first_name),
+            Property::SharerLastName => text(&sharer.last_name),
+            Property::SharerOs => text(&sharer.os),
+            Property::SharerDeviceAadId => text(&sharer.device_aad_id),
+            Property::SharerDeviceName => text(&sharer.device_name),
+            Property::SharerEnrollmentState => sharer.enrollment_state != EnrollmentState::Unreported,
+            Property::HelperUserId => text(&helper.user_id),
+            Property::SharerUserId => text(&sharer.user_id),
+            Property::DeviceId => text(&self.device_id),
+            Property::SharerDeviceSerialNumber => text(&self.sharer_device_serial_number),
+            Property::HelperCompanyName => text(&self.helper_company_name),
+            Property::SessionCreateDateTime => self.created.is_some(),
+            Property::SessionDiagnosticCode => text(&self.diagnostic_code),
         }
     }
 

@@ -15,17 +15,22 @@
 //!   `PUT /simulator/scenario/{tenant}/{name}[?requests=n]`.
 
 mod answer;
+mod application;
+mod assertion;
 mod authority;
 mod body;
 mod collection;
 mod columns;
 mod control;
+mod devices;
+mod discovery;
 mod draw;
 mod export;
 mod faults;
 mod generator;
 mod graph;
 mod journal;
+mod limit;
 mod options;
 mod pages;
 mod population;
@@ -47,7 +52,7 @@ mod tests;
 
 use std::collections::HashSet;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -55,10 +60,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use application::{Application, FederatedCredential};
 pub use authority::Authority;
 pub use collection::PATH as COLLECTION_PATH;
+pub use devices::Device;
 pub use journal::Recorded;
-pub use options::{Clock, Options, TenantOptions};
+pub use options::{Clock, Options, Protocols, TenantOptions};
 pub use pages::odata_pages;
 pub use scenario::{Scenario, UnknownScenario};
 pub use session::{Participant, Session};
@@ -89,15 +96,16 @@ pub struct Tenant {
 pub struct UnknownTenant(String);
 
 impl Simulator {
-    /// Starts serving on 127.0.0.1. Must be called within a tokio runtime.
+    /// Starts serving on the machine itself. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// If two tenants share a name or an id, or the port is taken.
     pub async fn start(options: Options) -> io::Result<Self> {
         check_tenants(&options.tenants)?;
         let authority = options.authority.clone().map_or_else(Authority::generate, Ok)?;
-        let tls = authority.server_config()?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
+        let tls = authority.server_config(&options.names, options.protocols)?;
+        let host = if options.ipv6 { IpAddr::from(Ipv6Addr::LOCALHOST) } else { Ipv4Addr::LOCALHOST.into() };
+        let listener = TcpListener::bind((host, options.port)).await?;
         let address = listener.local_addr()?;
         let started = draw::truncate((options.clock)(), session::NANOSECONDS_PER_TICK);
         let blob = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -112,8 +120,7 @@ impl Simulator {
 
     /// The origin of both Graph and the login host: `https://localhost:PORT`.
     pub fn url(&self) -> String {
-        let [usual, ..] = self.shared.origins();
-        usual
+        self.shared.url()
     }
 
     /// The origin of the blob storage that exports are downloaded from: another port, so another origin.
@@ -186,6 +193,16 @@ impl Tenant {
         format!("/gateway/{}/{}", self.state.options.name, collection::SEGMENT)
     }
 
+    /// Changes what its application may prove itself by. Tokens that were issued stay valid.
+    pub fn change_application(&self, change: impl FnOnce(&mut Application)) {
+        change(&mut self.state.application());
+    }
+
+    /// A token of its application for this Graph, as a metadata service or the Azure CLI gives one.
+    pub fn issue_token(&self) -> String {
+        self.shared.issue(&self.state, &self.shared.url(), self.shared.now())
+    }
+
     /// Switches a scenario on until another is.
     pub fn set_scenario(&self, scenario: Scenario) {
         self.shared.switch(&self.state, scenario, None);
@@ -194,6 +211,21 @@ impl Tenant {
     /// Switches a scenario on for the next requests that it applies to.
     pub fn set_scenario_for(&self, scenario: Scenario, requests: u32) {
         self.shared.switch(&self.state, scenario, Some(requests));
+    }
+
+    /// The same for the lists of devices, which [`Tenant::set_scenario`] leaves alone.
+    pub fn set_device_scenario(&self, scenario: Scenario) {
+        self.shared.switch_devices(&self.state, scenario);
+    }
+
+    /// Lists a device, in place of what was listed of the same id.
+    pub fn set_device(&self, device: Device) {
+        self.state.devices().set(device);
+    }
+
+    /// The devices that Graph lists.
+    pub fn devices(&self) -> Vec<Device> {
+        self.state.devices().all().to_vec()
     }
 
     /// Adds a session to the report at once, in place of an earlier scripted one of the same id.

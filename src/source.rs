@@ -4,9 +4,16 @@
 //! Decoding ([`collection::decode`], [`sessions_report::decode`]) is pure: bytes in, values out. The
 //! requests, their retries and the credentials are in [`graph`].
 
+pub mod archive;
 pub mod collection;
 pub mod columns;
+pub mod csv;
+pub mod enrollment;
+mod export_job;
+pub mod files;
 pub mod graph;
+mod odata;
+pub mod probe;
 mod reading;
 pub mod sessions_report;
 #[cfg(test)]
@@ -65,6 +72,14 @@ label! {
         SessionsReport = "sessions_report",
         /// A page of an OData collection.
         Collection = "collection",
+        /// An export job: its submission, and each look at it.
+        ExportJob = "export_job",
+        /// The download of a finished export, from another host.
+        ExportDownload = "export_download",
+        /// A page of `windowsAutopilotDeviceIdentities`.
+        AutopilotDevices = "autopilot_devices",
+        /// A page of `managedDevices`.
+        ManagedDevices = "managed_devices",
     }
 }
 
@@ -80,20 +95,26 @@ pub trait Observer: Send + Sync + 'static {
     fn held_back(&self, duration: Duration);
     /// A token was issued that expires then.
     fn token_expires(&self, at: chrono::DateTime<chrono::Utc>);
+    /// The certificate that proves the identity expires then.
+    fn credential_expires(&self, _at: chrono::DateTime<chrono::Utc>) {}
     /// An answer named the time: the service's clock.
     fn date(&self, _service: chrono::DateTime<chrono::Utc>) {}
+    /// So many files of the directory are set aside, as they cannot be read.
+    fn files_set_aside(&self, _files: u64) {}
 }
 
-/// One tenant's source: its HTTP client, its credential, and how its reports are paged and decoded.
+/// One tenant's source: how its reports are had, paged and decoded.
 pub struct Source {
-    client: Arc<graph::Client>,
     kind: Kind,
+    lookup: Option<enrollment::Lookup>,
     progress: Option<Arc<dyn Progress>>,
 }
 
 enum Kind {
-    SessionsReport(Arc<sessions_report::Report>),
-    Collection(collection::Collection),
+    SessionsReport(Arc<graph::Client>, Arc<sessions_report::Report>),
+    Collection(Arc<graph::Client>, collection::Collection),
+    Files(Arc<files::Directory>),
+    ExportJob(Arc<graph::Client>, Arc<export_job::Export>),
 }
 
 impl Source {
@@ -110,18 +131,38 @@ impl Source {
         observer: Arc<dyn Observer>,
         policy: RetryPolicy,
     ) -> Result<Self, SourceError> {
-        let client = Arc::new(graph::Client::new(tenant, network, observer, policy)?);
+        let client = || graph::Client::new(tenant, network, observer.clone(), policy.clone()).map(Arc::new);
         let kind = match &tenant.source {
             config::Source::SessionsReport { page_size, path, columns } => {
                 let columns = columns::Columns::new(columns.clone());
                 let report = sessions_report::Report::new(&tenant.graph_url, path, *page_size, columns);
-                Kind::SessionsReport(Arc::new(report))
+                Kind::SessionsReport(client()?, Arc::new(report))
+            }
+            config::Source::ExportJob { columns, select, job_timeout } => {
+                let columns = columns::Columns::new(columns.clone());
+                let export = export_job::Export::new(&tenant.graph_url, select, columns, *job_timeout, &policy)?;
+                Kind::ExportJob(client()?, Arc::new(export))
             }
             config::Source::Collection { path, page_size } => {
-                Kind::Collection(collection::Collection::new(&tenant.graph_url, path, *page_size))
+                let collection = collection::Collection::new(&tenant.graph_url, path, *page_size);
+                Kind::Collection(client()?, collection)
+            }
+            config::Source::Files { directory, columns } => {
+                let columns = columns::Columns::new(columns.clone());
+                Kind::Files(Arc::new(files::Directory::new(directory.clone(), columns, observer.clone())))
             }
         };
-        Ok(Self { client, kind, progress: None })
+        let lookup = match (tenant.enrollment_lookup, kind.client()) {
+            (None, _) => None,
+            (Some(refresh), Some(shared)) => Some(enrollment::Lookup::new(shared, tenant, refresh)),
+            (Some(refresh), None) => Some(enrollment::Lookup::new(client()?, tenant, refresh)),
+        };
+        Ok(Self { kind, lookup, progress: None })
+    }
+
+    /// The look-up of enrolment states that reports lack, where it is configured.
+    pub fn enrollment_lookup(&self) -> Option<&enrollment::Lookup> {
+        self.lookup.as_ref()
     }
 
     /// The same, whose readings tell how far they are.
@@ -132,9 +173,23 @@ impl Source {
     /// Starts a reading of everything that the source offers now. Each reading has its own retry budget.
     pub fn read(&self) -> Reading {
         let reading = match &self.kind {
-            Kind::SessionsReport(report) => Reading::new(Paged::new(self.client.clone(), report.read())),
-            Kind::Collection(collection) => Reading::new(Paged::new(self.client.clone(), collection.read())),
+            Kind::SessionsReport(client, report) => Reading::new(Paged::new(client.clone(), report.read())),
+            Kind::Collection(client, collection) => Reading::new(Paged::new(client.clone(), collection.read())),
+            Kind::Files(directory) => Reading::new(files::Files::new(directory.clone())),
+            Kind::ExportJob(client, export) => Reading::new(export.read(client.clone(), self.progress.clone())),
         };
         reading.told_to(self.progress.clone())
+    }
+}
+
+impl Kind {
+    /// The client, where there is one: files need none.
+    fn client(&self) -> Option<Arc<graph::Client>> {
+        match self {
+            Self::SessionsReport(client, _) | Self::Collection(client, _) | Self::ExportJob(client, _) => {
+                Some(client.clone())
+            }
+            Self::Files(_) => None,
+        }
     }
 }

@@ -39,6 +39,10 @@ label! {
         TooLarge = "too_large",
         /// The paging loops, leads to another origin, or has too many pages.
         Paging = "paging",
+        /// A directory of files could not be read.
+        Files = "files",
+        /// Export jobs failed, were stranded, or left nothing to download.
+        ExportJob = "export_job",
         /// The ledger could not commit.
         Ledger = "ledger",
         /// A defect of ours.
@@ -75,6 +79,43 @@ pub struct TenantStatus {
     pub last_session_end: Option<DateTime<Utc>>,
     /// Rows that the service promised in the last successful poll and did not deliver.
     pub rows_missing: u64,
+    /// The look-up of enrolment states; `None` where it is off.
+    pub enrollment_lookup: Option<EnrollmentStatus>,
+}
+
+/// How the look-up of enrolment states is doing.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct EnrollmentStatus {
+    /// Whether the last one succeeded; `None` before the first has ended.
+    pub up: Option<bool>,
+    /// How many devices are known.
+    pub devices: u64,
+    /// When the last successful one ended.
+    pub last_success: Option<DateTime<Utc>>,
+    /// Why the last one failed; `None` when it succeeded.
+    pub last_error: Option<PollError>,
+}
+
+impl TenantStatus {
+    /// A tenant that was never polled, of a source of this kind, polled every `poll_interval`.
+    pub fn unpolled(tenant: Arc<str>, source: &'static str, poll_interval: Duration) -> Self {
+        Self {
+            tenant,
+            source,
+            poll_interval_seconds: poll_interval.as_secs_f64(),
+            restored: false,
+            up: None,
+            last_success: None,
+            last_poll: None,
+            last_poll_duration_seconds: None,
+            last_error: None,
+            sessions_counted: 0,
+            sessions_in_progress: None,
+            last_session_end: None,
+            rows_missing: 0,
+            enrollment_lookup: None,
+        }
+    }
 }
 
 /// A failed poll in one line.
@@ -109,11 +150,14 @@ impl Status {
         lock(&self.tenants).insert(row.tenant.clone(), row);
     }
 
-    /// Changes a tenant's row, if it has one.
-    pub fn update(&self, tenant: &str, change: impl FnOnce(&mut TenantStatus)) {
-        if let Some(row) = lock(&self.tenants).get_mut(tenant) {
-            change(row);
-        }
+    /// Changes a tenant's row, if it has one. Whether it has.
+    pub fn update(&self, tenant: &str, change: impl FnOnce(&mut TenantStatus)) -> bool {
+        lock(&self.tenants).get_mut(tenant).map(change).is_some()
+    }
+
+    /// Takes a tenant's row away.
+    pub fn remove(&self, tenant: &str) {
+        lock(&self.tenants).remove(tenant);
     }
 
     /// Says that a loop is alive and will say so again within `patience`.

@@ -7,9 +7,10 @@
 //! | `/-/healthy` | 200 while every loop beats, else 503 and their names; never depends on Graph |
 //! | `/-/ready` | 503 until the first polls have ended or totals were restored; 200 ever after |
 //! | `/status` | the table as JSON |
+//! | `/-/reload` | POST or PUT: reloads the configuration, then 200, or 500 and why not; 403 unless enabled |
 //! | any other | 404 |
 //!
-//! GET and HEAD are answered, other methods with 405. Bodies of requests are not read.
+//! Elsewhere GET and HEAD are answered, other methods with 405. Bodies of requests are not read.
 //!
 //! Everything that a client can hold is bounded: connections, the size and number of headers, the time
 //! from a request's first byte to its answer, the time an answer may take to be read, and idleness.
@@ -29,7 +30,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use http::HeaderValue;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::exposition::{Exposition, HttpMetrics};
@@ -48,6 +49,8 @@ pub struct State {
     pub http: HttpMetrics,
     /// What the pages and probes tell.
     pub status: Arc<Status>,
+    /// Where reloads are asked for; `None` where that is not allowed over HTTP.
+    pub reloads: Option<mpsc::Sender<ReloadRequest>>,
     /// The program's version, for the pages.
     pub version: &'static str,
     /// When the program started, for the pages.
@@ -61,6 +64,10 @@ pub struct State {
     /// The bounds.
     pub limits: Limits,
 }
+
+/// A request to reload the configuration: told when it was done, or in one line why it was not. Dropped
+/// when the program stops.
+pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
 /// What one client may hold, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +104,7 @@ impl Default for Limits {
 
 /// Serves until the stop signal, then drains. The listeners close at the stop.
 pub async fn serve(listeners: Vec<TcpListener>, stop: CancellationToken, state: State) {
-    let routes = Routes::new(&state.telemetry_path);
+    let routes = Routes::new(&state.telemetry_path, state.reloads.is_some());
     routes.declare(&state.http);
     let scrapes = if state.max_requests == 0 { Semaphore::MAX_PERMITS } else { state.max_requests };
     let server = Arc::new(Server {

@@ -2,12 +2,15 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use tracing::info;
 
 use super::progress::Display;
-use super::{Failure, serve, signals};
+use super::reload::Load;
+use super::serve::{self, Outside};
+use super::{Failure, signals};
 use crate::cli::{Cli, Demo};
 use crate::clock;
 use crate::config::Config;
@@ -36,7 +39,13 @@ pub(super) async fn run(cli: &Cli, flags: &Demo, display: &Display) -> Result<()
     for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
         info!("Open http://{address}/ in a browser; Ctrl-C ends the demo");
     }
-    serve::serve(cli, &config, &storage, display, listeners, stop).await?;
+    // Nothing to read anew, and whoever closes the demo's terminal means to end it.
+    let load: Load = {
+        let config = config.clone();
+        Arc::new(move || Ok(config.clone()))
+    };
+    let outside = Outside { listeners, stop, hangups: None };
+    serve::serve(cli, (config, load), &storage, display, outside).await?;
     simulator.stop().await;
     Ok(())
 }

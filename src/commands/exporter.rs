@@ -1,5 +1,6 @@
 //! Puts an exporter together: ledger, metrics, sources. `serve`, `demo` and `once` run it.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +12,13 @@ use tracing::error;
 use super::Failure;
 use super::progress::Display;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::exposition::{Exposition, HttpMetrics};
 use crate::ledger::writer::{self, Writer};
-use crate::ledger::{Ledger, Settings};
+use crate::ledger::{Ledger, Settings, Snapshot};
 use crate::metrics::{Build, Business, Own, register_process};
 use crate::poll::TenantPoll;
-use crate::source::{Network, SourceError};
+use crate::source::Network;
 use crate::status::Status;
 
 /// The ledger's name where health names it.
@@ -32,10 +33,19 @@ const CLOSE: Duration = Duration::from_secs(5);
 pub(super) struct Exporter {
     pub(super) exposition: Exposition,
     pub(super) http: HttpMetrics,
-    pub(super) status: Arc<Status>,
-    pub(super) tenants: Vec<Arc<TenantPoll>>,
+    pub(super) parts: Parts,
+    pub(super) tenants: Vec<TenantPoll>,
     pub(super) writer: Writer,
     pub(super) ledger: Closing,
+}
+
+/// What all tenants share.
+#[derive(Clone)]
+pub(super) struct Parts {
+    pub(super) own: Own,
+    pub(super) status: Arc<Status>,
+    network: Arc<Network>,
+    display: Display,
 }
 
 /// The ledger's task; it closes the file when the last writer is dropped.
@@ -75,27 +85,29 @@ impl Exporter {
         let observer = LedgerObserver { own: own.clone(), status: status.clone() };
         let (writer, published, task) = Writer::start(ledger, Arc::new(observer));
         let business = Business::new(published).map_err(Failure::other)?;
-        let network = Network::new(|name| std::env::var(name).ok());
-        let tenants = config
-            .tenants
-            .iter()
-            .map(|tenant| {
-                let metrics = own.tenant(&tenant.name, tenant.poll_interval);
-                let restored = restored.tenants.iter().find(|restored| restored.name == tenant.name);
-                let poll = TenantPoll::new(tenant, &network, restored, metrics, status.clone())?;
-                Ok(Arc::new(poll.told_to(display.tenant(&tenant.name))))
-            })
-            .collect::<Result<_, _>>()
-            .map_err(|error: SourceError| Failure::Usage(error.to_string()))?;
-        Ok(Self {
-            exposition: Exposition::new(vec![Box::new(business)], registry),
-            http,
-            status,
-            tenants,
-            writer,
-            ledger: Closing(task),
-        })
+        let network = Arc::new(Network::new(|name| std::env::var(name).ok()));
+        let parts = Parts { own, status, network, display: display.clone() };
+        let tenants: Vec<_> = config.tenants.iter().map(|tenant| parts.poll(tenant)).collect::<Result<_, _>>()?;
+        enter(&tenants, &restored);
+        let exposition = Exposition::new(vec![Box::new(business)], registry);
+        Ok(Self { exposition, http, parts, tenants, writer, ledger: Closing(task) })
     }
+}
+
+impl Parts {
+    /// Prepares a tenant's polls; shows nothing of them yet.
+    pub(super) fn poll(&self, tenant: &config::Tenant) -> Result<TenantPoll, Failure> {
+        let metrics = self.own.tenant(&tenant.name);
+        let poll = TenantPoll::new(tenant, &self.network, metrics, self.status.clone())
+            .map_err(|error| Failure::Usage(format!("tenant {}: {error}", tenant.name)))?;
+        Ok(poll.told_to(self.display.tenant(&tenant.name)))
+    }
+}
+
+/// Enters tenants in metrics and status, with what the ledger restored of them.
+pub(super) fn enter(tenants: &[TenantPoll], restored: &Snapshot) {
+    let restored: HashMap<_, _> = restored.tenants.iter().map(|tenant| (&*tenant.name, tenant)).collect();
+    tenants.iter().for_each(|tenant| tenant.enter(restored.get(tenant.name()).copied()));
 }
 
 impl Closing {

@@ -22,7 +22,7 @@ pub(super) async fn run(cli: &Cli, display: &Display) -> Result<(), Failure> {
     let mut polls = JoinSet::new();
     let lanes = Arc::new(Lanes::default());
     for tenant in exporter.tenants {
-        let (writer, lanes) = (exporter.writer.clone(), lanes.clone());
+        let (tenant, writer, lanes) = (Arc::new(tenant), exporter.writer.clone(), lanes.clone());
         polls.spawn(async move {
             // The failure itself is in the log already.
             lanes.run(Lane::Quick, tenant.poll(&writer)).await.map_err(|_| tenant.name().to_owned())

@@ -1,4 +1,4 @@
-//! The signals that end the program: SIGINT (Ctrl-C) and SIGTERM.
+//! The signals that end the program, SIGINT (Ctrl-C) and SIGTERM, and the one that has it reload, SIGHUP.
 
 #[cfg(unix)]
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -27,6 +27,31 @@ pub(super) fn stop() -> Result<CancellationToken, Failure> {
         cancelled.cancel();
     });
     Ok(stop)
+}
+
+/// SIGHUP, from the moment that this is made: before, it ends the program. Many that arrive together are
+/// one.
+pub(super) struct Hangups {
+    #[cfg(unix)]
+    signal: Signal,
+}
+
+impl Hangups {
+    pub(super) fn new() -> Result<Self, Failure> {
+        Ok(Self {
+            #[cfg(unix)]
+            signal: signal(SignalKind::hangup()).map_err(Failure::other)?,
+        })
+    }
+
+    /// Waits for the next one. Other systems have no such signal.
+    pub(super) async fn next(&mut self) {
+        #[cfg(unix)]
+        if self.signal.recv().await.is_some() {
+            return;
+        }
+        std::future::pending().await
+    }
 }
 
 #[cfg(unix)]

@@ -25,6 +25,16 @@ pub(super) fn secret(name: &str, base: &Path) -> Checked<PathBuf> {
     }
 }
 
+/// A file with a certificate and its private key. What is in it is told when it is used: a password may
+/// be needed for that, and both files may be exchanged at any time.
+pub(super) fn key_pair(name: &str, base: &Path) -> Checked<PathBuf> {
+    let (path, bytes) = read(name, base, MAX_SECRET_BYTES)?;
+    if bytes.trim_ascii().is_empty() {
+        return Err("the file is empty; give certificate and private key as PEM, or PKCS #12".to_owned());
+    }
+    Ok(path)
+}
+
 /// A file with PEM certificates.
 pub(super) fn certificates(name: &str, base: &Path) -> Checked<PathBuf> {
     let (path, bytes) = read(name, base, MAX_CERTIFICATES_BYTES)?;

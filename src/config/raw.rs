@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_saphyr::Spanned;
 
 /// A key's value and its place, if the key was given.
@@ -38,6 +37,8 @@ pub(super) struct Tenant {
     pub requests_per_minute: Key<u32>,
     pub credential: Key<Credential>,
     pub source: Key<Source>,
+    pub enrollment_lookup: Key<bool>,
+    pub enrollment_refresh_interval: Key<String>,
     pub poll_interval: Key<String>,
     pub lookback: Key<String>,
     pub first_run: Key<String>,
@@ -51,8 +52,8 @@ pub(super) struct Credential {
     pub client_id: Key<String>,
     pub client_secret: Key<String>,
     pub client_secret_file: Key<String>,
-    pub certificate_file: Key<IgnoredAny>,
-    pub certificate_password_file: Key<IgnoredAny>,
+    pub certificate_file: Key<String>,
+    pub certificate_password_file: Key<String>,
     pub token_file: Key<String>,
 }
 
@@ -64,9 +65,9 @@ pub(super) struct Source {
     pub page_size: Key<u32>,
     pub columns: Key<Columns>,
     pub path: Key<String>,
-    pub select: Key<IgnoredAny>,
-    pub job_timeout: Key<IgnoredAny>,
-    pub directory: Key<IgnoredAny>,
+    pub select: Key<Vec<Spanned<String>>>,
+    pub job_timeout: Key<String>,
+    pub directory: Key<String>,
 }
 
 /// `metrics`.

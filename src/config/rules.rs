@@ -2,6 +2,7 @@
 //! that says what is wrong and how to put it right. No message quotes what was typed.
 
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use url::{Host, Url};
@@ -21,11 +22,19 @@ const DAY: Duration = Duration::from_secs(86_400);
 const POLL_INTERVAL: RangeInclusive<Duration> = SECOND..=DAY;
 /// Intune keeps 30 days, an archive may keep more; each day costs memory and disk for its ids.
 const LOOKBACK: RangeInclusive<Duration> = MINUTE..=DAY.saturating_mul(365);
+/// The devices are listed during a poll, so at most as often as there are polls; and a state that is
+/// older than a month says little.
+const ENROLLMENT_REFRESH_INTERVAL: RangeInclusive<Duration> = SECOND..=DAY.saturating_mul(30);
 /// OData services cap `$top` at 999 or 1000.
 pub(super) const PAGE_SIZE: RangeInclusive<u32> = 1..=1000;
 /// A page a minute is the slowest that still reads a report within hours; beyond the upper bound there is
 /// no limit to speak of.
 const REQUESTS_PER_MINUTE: RangeInclusive<u32> = 1..=100_000;
+/// The service takes seconds to minutes for a job. Three of the longest end within the four hours after
+/// which a poll is abandoned.
+const JOB_TIMEOUT: RangeInclusive<Duration> = MINUTE..=MINUTE.saturating_mul(60);
+/// The report has 18 documented columns.
+const MAX_SELECTED: usize = 100;
 /// Each bucket is a series for each tenant and session type.
 const MAX_BUCKETS: usize = 100;
 /// Far longer than any address, column or id in use; keeps log lines and requests readable.
@@ -43,6 +52,25 @@ pub(super) fn poll_interval(text: &str) -> Checked<Duration> {
 /// `lookback`.
 pub(super) fn lookback(text: &str) -> Checked<Duration> {
     duration_within(text, &LOOKBACK)
+}
+
+/// `source.job_timeout`.
+pub(super) fn job_timeout(text: &str) -> Checked<Duration> {
+    duration_within(text, &JOB_TIMEOUT)
+}
+
+/// How many columns `source.select` has.
+pub(super) fn select_length(columns: usize) -> Checked<()> {
+    if (1..=MAX_SELECTED).contains(&columns) {
+        Ok(())
+    } else {
+        Err(format!("has {columns} columns; name 1 to {MAX_SELECTED}, or remove it for the documented ones"))
+    }
+}
+
+/// `enrollment_refresh_interval`.
+pub(super) fn enrollment_refresh_interval(text: &str) -> Checked<Duration> {
+    duration_within(text, &ENROLLMENT_REFRESH_INTERVAL)
 }
 
 fn duration_within(text: &str, bounds: &RangeInclusive<Duration>) -> Checked<Duration> {
@@ -162,6 +190,15 @@ pub(super) fn path(text: &str) -> Checked<String> {
         Err("has a . or .. segment; write the path out".to_owned())
     } else {
         Ok(text.to_owned())
+    }
+}
+
+/// `source.directory`.
+pub(super) fn directory(name: &str) -> Checked<&Path> {
+    if name.is_empty() || name.contains('\0') {
+        Err("not a directory's name; give the one that the files are dropped into".to_owned())
+    } else {
+        Ok(Path::new(name))
     }
 }
 

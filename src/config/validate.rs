@@ -2,7 +2,7 @@
 //! over those of `global`, then defaults and the rules between keys.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,18 +14,19 @@ use super::cloud::Cloud;
 use super::proxy::{NoProxy, Proxy, ProxyUrl};
 use super::raw::{self, Key};
 use super::{
-    Config, Credential, DEFAULT_LOOKBACK, DEFAULT_PAGE_SIZE, DEFAULT_POLL_INTERVAL, DEFAULT_REQUESTS_PER_MINUTE, Error,
-    FirstRun, MAX_TENANTS, Metrics, SESSIONS_REPORT_PATH, Source, Tenant, duration, files, rules,
+    Around, Config, Credential, DEFAULT_ENROLLMENT_REFRESH_INTERVAL, DEFAULT_LOOKBACK, DEFAULT_PAGE_SIZE,
+    DEFAULT_POLL_INTERVAL, DEFAULT_REQUESTS_PER_MINUTE, Error, FirstRun, MAX_EXPORT_JOBS, MAX_TENANTS,
+    Metrics, SESSIONS_REPORT_PATH, Source, Tenant, duration, environment, files, rules,
 };
 
-/// Applies every rule. Files are named relative to `base`.
-pub(super) fn document(raw: &raw::Document, base: &Path) -> Result<Config, Error> {
+/// Applies every rule.
+pub(super) fn document(raw: &raw::Document, around: &Around<'_>) -> Result<Config, Error> {
     let root = Place { key: String::new(), line: 0 };
     let metrics = metrics(&raw.metrics, &root)?;
     let global = raw.global.as_ref().map_or(Ok(Keys::default()), |block| {
         let place = root.child("global", block);
         no_identity_in_global(&block.value, &place)?;
-        Keys::read(&block.value, &place, base)
+        Keys::read(&block.value, &place, around)
     })?;
     let Some(list) = raw.tenants.as_ref().filter(|list| !list.value.is_empty()) else {
         return Err(root.missing("tenants", "list at least one tenant with a name and a credential"));
@@ -39,9 +40,14 @@ pub(super) fn document(raw: &raw::Document, base: &Path) -> Result<Config, Error
     for (index, block) in list.value.iter().enumerate() {
         let place = Place { key: format!("tenants[{index}]"), line: block.referenced.line() };
         let name = unique_name(&block.value, &place, &mut names)?;
-        let keys = Keys::read(&block.value, &place, base)?;
+        let keys = Keys::read(&block.value, &place, around)?;
         let tenant_id = place.optional("tenant_id", &block.value.tenant_id, |id| rules::tenant_id(id))?;
-        tenants.push(keys.over(&global).complete(name, tenant_id, &place)?);
+        let keys = keys.over(&global);
+        let tenant_id = match (&keys.credential, tenant_id) {
+            (Some(Credential::WorkloadIdentity { .. }), None) => environment::tenant_id(around)?,
+            (_, tenant_id) => tenant_id,
+        };
+        tenants.push(keys.complete(name, tenant_id, &place)?);
     }
     Ok(Config::new(metrics, tenants))
 }
@@ -119,28 +125,38 @@ pub(super) struct Keys {
     pub requests_per_minute: Option<u32>,
     pub credential: Option<Credential>,
     pub source: Option<Source>,
+    pub enrollment_lookup: Option<bool>,
+    pub enrollment_refresh_interval: Option<Duration>,
     pub poll_interval: Option<Duration>,
     pub lookback: Option<Duration>,
     pub first_run: Option<FirstRun>,
 }
 
 impl Keys {
-    fn read(raw: &raw::Tenant, place: &Place, base: &Path) -> Result<Self, Error> {
+    fn read(raw: &raw::Tenant, place: &Place, around: &Around<'_>) -> Result<Self, Error> {
         let credential = raw.credential.as_ref();
         let source = raw.source.as_ref();
         Ok(Self {
             cloud: place.optional("cloud", &raw.cloud, |name| Cloud::parse(name))?,
             graph_url: place.optional("graph_url", &raw.graph_url, |url| rules::graph_url(url))?,
             authority_url: place.optional("authority_url", &raw.authority_url, |url| rules::authority_url(url))?,
-            ca_file: place.optional("ca_file", &raw.ca_file, |name| files::certificates(name, base))?,
+            ca_file: place.optional("ca_file", &raw.ca_file, |name| files::certificates(name, around.base))?,
             proxy: proxy(raw, place)?,
             requests_per_minute: place.optional("requests_per_minute", &raw.requests_per_minute, |number| {
                 rules::requests_per_minute(*number)
             })?,
             credential: credential
-                .map(|raw| block::credential(&raw.value, &place.child("credential", raw), base))
+                .map(|raw| block::credential(&raw.value, &place.child("credential", raw), around))
                 .transpose()?,
-            source: source.map(|raw| block::source(&raw.value, &place.child("source", raw))).transpose()?,
+            source: source
+                .map(|raw| block::source(&raw.value, &place.child("source", raw), around.base))
+                .transpose()?,
+            enrollment_lookup: place.optional("enrollment_lookup", &raw.enrollment_lookup, |wanted| Ok(*wanted))?,
+            enrollment_refresh_interval: place.optional(
+                "enrollment_refresh_interval",
+                &raw.enrollment_refresh_interval,
+                |text| rules::enrollment_refresh_interval(text),
+            )?,
             poll_interval: place.optional("poll_interval", &raw.poll_interval, |text| rules::poll_interval(text))?,
             lookback: place.optional("lookback", &raw.lookback, |text| rules::lookback(text))?,
             first_run: place.optional("first_run", &raw.first_run, |text| rules::first_run(text))?,
@@ -158,6 +174,8 @@ impl Keys {
             requests_per_minute: self.requests_per_minute.or(global.requests_per_minute),
             credential: self.credential.or_else(|| global.credential.clone()),
             source: self.source.or_else(|| global.source.clone()),
+            enrollment_lookup: self.enrollment_lookup.or(global.enrollment_lookup),
+            enrollment_refresh_interval: self.enrollment_refresh_interval.or(global.enrollment_refresh_interval),
             poll_interval: self.poll_interval.or(global.poll_interval),
             lookback: self.lookback.or(global.lookback),
             first_run: self.first_run.or(global.first_run),
@@ -166,11 +184,15 @@ impl Keys {
 
     /// Fills in defaults and applies the rules between keys.
     pub(super) fn complete(self, name: &str, tenant_id: Option<String>, place: &Place) -> Result<Tenant, Error> {
-        let Some(credential) = self.credential else {
-            return Err(place.missing("credential", "add the block here or to global"));
+        let credential = match (self.credential, &self.source) {
+            // Nobody is asked, so nobody has to be told who asks; one of `global` is for other tenants.
+            (_, Some(Source::Files { .. })) if !self.enrollment_lookup.unwrap_or_default() => Credential::None,
+            (Some(credential), _) => credential,
+            (None, _) => return Err(place.missing("credential", "add the block here or to global")),
         };
-        if tenant_id.is_none() && matches!(credential, Credential::ClientSecret { .. }) {
-            return Err(place.missing("tenant_id", "the credential's kind client_secret needs it, add it"));
+        if tenant_id.is_none() && credential.needs_tenant_id() {
+            let remedy = format!("the credential's kind {} needs it, add it", credential.kind());
+            return Err(place.missing("tenant_id", &remedy));
         }
         let poll_interval = self.poll_interval.unwrap_or(DEFAULT_POLL_INTERVAL);
         let lookback = self.lookback.unwrap_or(DEFAULT_LOOKBACK);
@@ -179,6 +201,16 @@ impl Keys {
                 "sessions would be missed between polls: lookback is {} and poll_interval {}; choose a longer lookback",
                 duration::format(lookback),
                 duration::format(poll_interval),
+            )));
+        }
+        if let Some(Source::ExportJob { job_timeout, .. }) = &self.source
+            && lookback <= poll_interval + *job_timeout * MAX_EXPORT_JOBS
+        {
+            return Err(place.error(format!(
+                "sessions would be missed while a poll waits for {MAX_EXPORT_JOBS} export jobs of up to {} each: \
+                 lookback is {}; choose a longer lookback or a shorter source.job_timeout",
+                duration::format(*job_timeout),
+                duration::format(lookback),
             )));
         }
         let cloud = self.cloud.unwrap_or_default();
@@ -198,6 +230,10 @@ impl Keys {
                 path: SESSIONS_REPORT_PATH.to_owned(),
                 columns: Vec::new(),
             }),
+            enrollment_lookup: self
+                .enrollment_lookup
+                .unwrap_or_default()
+                .then(|| self.enrollment_refresh_interval.unwrap_or(DEFAULT_ENROLLMENT_REFRESH_INTERVAL)),
             poll_interval,
             lookback,
             first_run: self.first_run.unwrap_or_default(),

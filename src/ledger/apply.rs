@@ -11,7 +11,7 @@ use super::store::{Store, StoreError, Tables};
 use super::totals::{Counter, Fate, PerLabel, TICKS_PER_SECOND, Totals, Window};
 use super::{Batch, Tenant, ticks};
 use crate::config::{FirstRun, HelperLabel};
-use crate::session::{Reject, SessionReport};
+use crate::session::{DeviceStates, Reject, SessionReport};
 
 /// Sessions that one transaction forgets at most: keeps each commit short. A busy tenant ends fewer
 /// between two polls.
@@ -65,7 +65,8 @@ impl Tenant {
             first_run,
         };
         let (fates, rejects) = (PerLabel::from_fn(|_| 0), Vec::new());
-        let mut counting = Counting { tables, salt, terms, helper_label, tenant: self, fates, rejects };
+        let mut counting =
+            Counting { tables, salt, terms, devices: &batch.devices, helper_label, tenant: self, fates, rejects };
         for report in &batch.reports {
             counting.report(report)?;
         }
@@ -102,6 +103,7 @@ struct Counting<'a, 't> {
     tables: &'a mut Tables<'t>,
     salt: &'a Salt,
     terms: Terms,
+    devices: &'a DeviceStates,
     helper_label: HelperLabel,
     tenant: &'a mut Tenant,
     fates: PerLabel<Fate, u64>,
@@ -145,7 +147,8 @@ impl Counting<'_, '_> {
         id: IdHash,
         fingerprint: u64,
     ) -> Result<(), StoreError> {
-        let session = counting::record(report, end, self.salt, &self.terms);
+        let mut session = counting::record(report, end, self.salt, &self.terms);
+        counting::complete(&mut session, report, self.devices);
         self.tables.insert(self.tenant.state.number, &id, fingerprint, &session)?;
         self.tenant.unfinished.remove(&id);
         if !session.baseline {

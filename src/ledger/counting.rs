@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::record::{SessionRecord, ticks, time};
 use super::salt::Salt;
 use super::totals::{Fate, Totals};
-use crate::session::{Os, Reject, RejectReason, Role, SessionReport};
+use crate::session::{DeviceStates, Os, Reject, RejectReason, Role, SessionReport};
 
 /// A session cannot have ended later than this after now: no clock is off by more and believed.
 const MAX_FUTURE: TimeDelta = TimeDelta::days(1);
@@ -89,6 +89,13 @@ pub fn record(report: &SessionReport, end: DateTime<Utc>, salt: &Salt, terms: &T
         helper_device: salt.helper_device(report),
         sharer_device: salt.sharer_device(report),
     }
+}
+
+/// Gives a record the enrolment states that its report lacks and that are known otherwise. A report
+/// is compared by what it says itself, so what is known may change and no report is amended by it.
+pub fn complete(session: &mut SessionRecord, report: &SessionReport, devices: &DeviceStates) {
+    session.helper_state = devices.complete(session.helper_state, report.helper.device_aad_id.as_deref());
+    session.sharer_state = devices.complete(session.sharer_state, report.sharer.device_aad_id.as_deref());
 }
 
 /// Adds a counted session to the business totals. Everything it adds is in the record, so the

@@ -3,7 +3,7 @@
 //! | table | key | value |
 //! |---|---|---|
 //! | `meta` | name | schema version, salt |
-//! | `tenants` | configured name | [`super::TenantState`] as JSON: totals, start times, horizon |
+//! | `tenants` | configured name | [`super::state::TenantState`] as JSON: totals, start times, horizon |
 //! | `known` | tenant, hash of the id | how long to keep the id, fingerprint of its report |
 //! | `sessions` | tenant, how long to keep it, hash of the id | [`SessionRecord`] |
 //!

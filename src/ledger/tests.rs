@@ -2,10 +2,12 @@
 
 mod faults;
 mod opening;
+mod reconfiguring;
 mod rules;
 mod twin;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -53,6 +55,7 @@ fn reading(reports: Vec<SessionReport>) -> Batch {
         clock: Clock { now: noon(), cautious: noon() },
         first: true,
         reports,
+        devices: Arc::default(),
         rejects: Vec::new(),
         end: Some(EndOfReading { rows_missing: 0 }),
     }

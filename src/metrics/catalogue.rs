@@ -150,6 +150,18 @@ catalogue! {
             "Time for which requests were held back to keep below the service's limits.";
         TOKEN_EXPIRY = Gauge "token_expiry_timestamp_seconds" [TENANT]
             "Expiry of the access token in use, in Unix time. Absent where no token is used or none was issued yet.";
+        FILES_SET_ASIDE = Gauge "files_set_aside" [TENANT]
+            "Files of the directory that cannot be read, wholly or from some row on, as of the last successful poll. Absent for other sources.";
+        CREDENTIAL_EXPIRY = Gauge "credential_expiry_timestamp_seconds" [TENANT]
+            "Expiry of the certificate of kind client_certificate, in Unix time. Absent for other kinds: when a client secret expires is not told to those who use it.";
+        ENROLLMENT_LOOKUP_UP = Gauge "enrollment_lookup_up" [TENANT]
+            "Whether the last look-up of enrollment states succeeded. Absent until the first has ended, and where it is off.";
+        ENROLLMENT_LOOKUP_SUCCESS = Gauge "enrollment_lookup_last_success_timestamp_seconds" [TENANT]
+            "End of the last successful look-up of enrollment states, in Unix time.";
+        ENROLLMENT_LOOKUP_DEVICES = Gauge "enrollment_lookup_devices" [TENANT]
+            "Devices whose enrollment state is known from the last successful look-up.";
+        ENROLLMENT_LOOKUP_FAILURES = Counter "enrollment_lookup_failures_total" [TENANT, FailureReason::NAME]
+            "Look-ups of enrollment states that failed. Polls go on with what was known before.";
         LEDGER_COMMITS = Counter "ledger_commits_total" []
             "Transactions committed to the ledger.";
         LEDGER_COMMIT_FAILURES = Counter "ledger_commit_failures_total" []

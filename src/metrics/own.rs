@@ -1,13 +1,16 @@
 //! The exporter's own health: polls, requests to Graph, commits, configuration.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use prometheus::{CounterVec, GaugeVec, HistogramVec, IntCounterVec, Registry};
 
+use super::catalogue::{self, Kind};
 use super::families::unix_seconds;
-use super::{catalogue, instrument};
+use super::instrument::{self, PerTenant};
 use crate::session::Label;
 use crate::source::{Endpoint, Observer};
 use crate::status::FailureReason;
@@ -48,12 +51,19 @@ struct Instruments {
     throttled: IntCounterVec,
     throttle_wait: CounterVec,
     token_expiry: GaugeVec,
+    files_set_aside: GaugeVec,
+    credential_expiry: GaugeVec,
+    lookup_up: GaugeVec,
+    lookup_success: GaugeVec,
+    lookup_devices: GaugeVec,
+    lookup_failures: IntCounterVec,
     commits: IntCounterVec,
     commit_failures: IntCounterVec,
     commit_durations: HistogramVec,
     reload_successful: GaugeVec,
     reload_success: GaugeVec,
     config_hash: GaugeVec,
+    per_tenant: PerTenant,
 }
 
 impl Own {
@@ -63,8 +73,10 @@ impl Own {
     /// Where they are registered already.
     pub fn register(registry: &Registry, build: &Build) -> prometheus::Result<Self> {
         use catalogue as c;
-        let counters = |metric| instrument::counters(registry, metric);
-        let gauges = |metric| instrument::gauges(registry, metric);
+        let per_tenant = RefCell::new(PerTenant::default());
+        let counters = |metric| per_tenant.borrow_mut().keep(metric, instrument::counters(registry, metric));
+        let seconds = |metric| per_tenant.borrow_mut().keep(metric, instrument::seconds(registry, metric));
+        let gauges = |metric| per_tenant.borrow_mut().keep(metric, instrument::gauges(registry, metric));
         let info = gauges(&c::BUILD_INFO)?;
         info.with_label_values(&[build.version, build.revision, build.rust_version]).set(1.0);
         let own = Instruments {
@@ -78,14 +90,21 @@ impl Own {
             request_durations: instrument::histograms(registry, &c::GRAPH_REQUEST_DURATION, GRAPH_BUCKETS)?,
             retries: counters(&c::GRAPH_RETRIES)?,
             throttled: counters(&c::GRAPH_THROTTLED)?,
-            throttle_wait: instrument::seconds(registry, &c::GRAPH_THROTTLE_WAIT)?,
+            throttle_wait: seconds(&c::GRAPH_THROTTLE_WAIT)?,
             token_expiry: gauges(&c::TOKEN_EXPIRY)?,
+            files_set_aside: gauges(&c::FILES_SET_ASIDE)?,
+            credential_expiry: gauges(&c::CREDENTIAL_EXPIRY)?,
+            lookup_up: gauges(&c::ENROLLMENT_LOOKUP_UP)?,
+            lookup_success: gauges(&c::ENROLLMENT_LOOKUP_SUCCESS)?,
+            lookup_devices: gauges(&c::ENROLLMENT_LOOKUP_DEVICES)?,
+            lookup_failures: counters(&c::ENROLLMENT_LOOKUP_FAILURES)?,
             commits: counters(&c::LEDGER_COMMITS)?,
             commit_failures: counters(&c::LEDGER_COMMIT_FAILURES)?,
             commit_durations: instrument::histograms(registry, &c::LEDGER_COMMIT_DURATION, COMMIT_BUCKETS)?,
             reload_successful: gauges(&c::CONFIG_RELOAD_SUCCESSFUL)?,
             reload_success: gauges(&c::CONFIG_RELOAD_SUCCESS)?,
             config_hash: gauges(&c::CONFIG_HASH)?,
+            per_tenant: per_tenant.take(),
         };
         for endpoint in Endpoint::ALL {
             own.request_durations.with_label_values(&[endpoint.as_str()]);
@@ -96,20 +115,23 @@ impl Own {
         Ok(Self(Arc::new(own)))
     }
 
-    /// The instruments of one tenant. Its counters start at zero, except `graph_requests_total`,
-    /// whose statuses are no closed set. Its gauges are absent until they are known: a tenant that
-    /// has not been polled is neither up nor down, and a zero would read as "down since 1970".
-    pub fn tenant(&self, name: &str, poll_interval: Duration) -> Arc<TenantMetrics> {
-        let own = &self.0;
-        own.poll_interval.with_label_values(&[name]).set(poll_interval.as_secs_f64());
-        for counters in [&own.polls, &own.retries, &own.throttled] {
-            counters.with_label_values(&[name]);
-        }
-        own.throttle_wait.with_label_values(&[name]);
-        for reason in FailureReason::ALL {
-            own.poll_failures.with_label_values(&[name, reason.as_str()]);
-        }
-        Arc::new(TenantMetrics { name: name.into(), own: own.clone() })
+    /// The instruments of one tenant; no series yet, see [`TenantMetrics::declare`].
+    pub fn tenant(&self, name: &str) -> Arc<TenantMetrics> {
+        Arc::new(TenantMetrics { name: name.into(), own: self.0.clone() })
+    }
+
+    /// Takes away every series of these tenants. Their polls must have ended.
+    pub fn forget(&self, tenants: &BTreeSet<Arc<str>>) {
+        self.0.per_tenant.forget(tenants, |_| true);
+    }
+
+    /// Takes away what these tenants' sources told of themselves, such as the expiry of a token: they
+    /// are read otherwise from now on. What counts goes on, and so does what the last poll left.
+    pub fn forget_sources(&self, tenants: &BTreeSet<Arc<str>>) {
+        use catalogue as c;
+        const OF_POLLS: [&str; 4] =
+            [c::UP.name, c::LAST_POLL_SUCCESS.name, c::LAST_POLL_DURATION.name, c::POLL_INTERVAL.name];
+        self.0.per_tenant.forget(tenants, |metric| metric.kind == Kind::Gauge && !OF_POLLS.contains(&metric.name));
     }
 
     /// A configuration with this hash was loaded.
@@ -117,6 +139,11 @@ impl Own {
         self.0.reload_successful.with_label_values(NONE).set(1.0);
         self.0.reload_success.with_label_values(NONE).set(unix_seconds(at));
         self.0.config_hash.with_label_values(NONE).set((hash & CONFIG_HASH_BITS) as f64);
+    }
+
+    /// A configuration could not be loaded; the one before stays in force.
+    pub fn config_refused(&self) {
+        self.0.reload_successful.with_label_values(NONE).set(0.0);
     }
 
     /// A transaction became durable.
@@ -142,6 +169,21 @@ pub struct TenantMetrics {
 }
 
 impl TenantMetrics {
+    /// Starts its counters at zero, except `graph_requests_total`, whose statuses are no closed set. Its
+    /// gauges are absent until they are known: a tenant that has not been polled is neither up nor down,
+    /// and a zero would read as "down since 1970". Series that are there already stay as they are.
+    pub fn declare(&self, poll_interval: Duration) {
+        let (own, name) = (&self.own, &*self.name);
+        own.poll_interval.with_label_values(&[name]).set(poll_interval.as_secs_f64());
+        for counters in [&own.polls, &own.retries, &own.throttled] {
+            counters.with_label_values(&[name]);
+        }
+        own.throttle_wait.with_label_values(&[name]);
+        for reason in FailureReason::ALL {
+            own.poll_failures.with_label_values(&[name, reason.as_str()]);
+        }
+    }
+
     /// The last successful poll ended then, perhaps before a restart.
     pub fn last_success(&self, ended: DateTime<Utc>) {
         self.own.last_success.with_label_values(&[&*self.name]).set(unix_seconds(ended));
@@ -157,6 +199,26 @@ impl TenantMetrics {
     pub fn poll_failed(&self, reason: FailureReason, took: Duration) {
         self.own.poll_failures.with_label_values(&[&*self.name, reason.as_str()]).inc();
         self.poll_ended(false, took);
+    }
+
+    /// The tenant's enrolment states are looked up: its failures start at zero.
+    pub fn looks_up_enrollment(&self) {
+        for reason in FailureReason::ALL {
+            self.own.lookup_failures.with_label_values(&[&*self.name, reason.as_str()]);
+        }
+    }
+
+    /// The enrolment states of so many devices were looked up.
+    pub fn enrollment_looked_up(&self, ended: DateTime<Utc>, devices: usize) {
+        self.own.lookup_success.with_label_values(&[&*self.name]).set(unix_seconds(ended));
+        self.own.lookup_devices.with_label_values(&[&*self.name]).set(devices as f64);
+        self.own.lookup_up.with_label_values(&[&*self.name]).set(1.0);
+    }
+
+    /// They could not be.
+    pub fn enrollment_lookup_failed(&self, reason: FailureReason) {
+        self.own.lookup_failures.with_label_values(&[&*self.name, reason.as_str()]).inc();
+        self.own.lookup_up.with_label_values(&[&*self.name]).set(0.0);
     }
 
     fn poll_ended(&self, up: bool, took: Duration) {
@@ -189,6 +251,14 @@ impl Observer for TenantMetrics {
     fn token_expires(&self, at: DateTime<Utc>) {
         self.own.token_expiry.with_label_values(&[&*self.name]).set(unix_seconds(at));
     }
+
+    fn files_set_aside(&self, files: u64) {
+        self.own.files_set_aside.with_label_values(&[&*self.name]).set(files as f64);
+    }
+
+    fn credential_expires(&self, at: DateTime<Utc>) {
+        self.own.credential_expiry.with_label_values(&[&*self.name]).set(unix_seconds(at));
+    }
 }
 
 /// Registers `process_*`, where the system tells them.
@@ -204,130 +274,4 @@ pub fn register_process(registry: &Registry) -> prometheus::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use chrono::TimeZone;
-    use prometheus::TextEncoder;
-
-    use super::*;
-    use crate::metrics::HttpMetrics;
-
-    const BUILD: Build = Build { version: "1.2.3", revision: "abc", rust_version: "1.99" };
-
-    fn text(registry: &Registry) -> String {
-        TextEncoder::new().encode_to_string(&registry.gather()).unwrap()
-    }
-
-    fn has(registry: &Registry, line: &str) -> bool {
-        text(registry).lines().any(|l| l == format!("{}{line}", catalogue::PREFIX))
-    }
-
-    #[test]
-    fn a_tenant_starts_with_its_counters_at_zero_and_its_state_unknown() {
-        let registry = Registry::new();
-        let own = Own::register(&registry, &BUILD).unwrap();
-        own.tenant("a", Duration::from_secs(300));
-        for line in [
-            r#"poll_interval_seconds{tenant="a"} 300"#,
-            r#"polls_total{tenant="a"} 0"#,
-            r#"poll_failures_total{reason="throttled",tenant="a"} 0"#,
-            r#"graph_retries_total{tenant="a"} 0"#,
-            r#"graph_request_duration_seconds_count{endpoint="token"} 0"#,
-            "ledger_commits_total 0",
-            r#"exporter_build_info{revision="abc",rustversion="1.99",version="1.2.3"} 1"#,
-        ] {
-            assert!(has(&registry, line), "{line}");
-        }
-        let failures = text(&registry).matches("poll_failures_total{").count();
-        assert_eq!(failures, FailureReason::ALL.len());
-        for unknown in ["_up{", "last_poll_success", "last_poll_duration", "token_expiry"] {
-            assert!(!text(&registry).contains(unknown), "{unknown}");
-        }
-    }
-
-    #[test]
-    fn polls_requests_and_commits_are_told() {
-        let registry = Registry::new();
-        let own = Own::register(&registry, &BUILD).unwrap();
-        let (a, b) = (own.tenant("a", Duration::from_secs(1)), own.tenant("b", Duration::from_secs(1)));
-        let at = Utc.timestamp_millis_opt(1_774_000_000_500).unwrap();
-        a.poll_failed(FailureReason::Timeout, Duration::from_secs(2));
-        a.poll_succeeded(at, Duration::from_secs(3));
-        b.poll_failed(FailureReason::Forbidden, Duration::from_secs(4));
-        let observer: Arc<dyn Observer> = a;
-        observer.request(Endpoint::SessionsReport, Some(429), Duration::from_millis(200));
-        observer.request(Endpoint::SessionsReport, None, Duration::from_millis(200));
-        observer.throttled();
-        observer.held_back(Duration::from_millis(1500));
-        observer.held_back(Duration::from_millis(250));
-        observer.retry();
-        observer.token_expires(at);
-        own.committed(Duration::from_millis(4));
-        own.commit_failed();
-        own.config_loaded(u64::MAX, at);
-        for line in [
-            r#"up{tenant="a"} 1"#,
-            r#"up{tenant="b"} 0"#,
-            r#"polls_total{tenant="a"} 2"#,
-            r#"poll_failures_total{reason="timeout",tenant="a"} 1"#,
-            r#"poll_failures_total{reason="forbidden",tenant="b"} 1"#,
-            r#"last_poll_success_timestamp_seconds{tenant="a"} 1774000000.5"#,
-            r#"last_poll_duration_seconds{tenant="b"} 4"#,
-            r#"graph_requests_total{code="429",endpoint="sessions_report",tenant="a"} 1"#,
-            r#"graph_requests_total{code="error",endpoint="sessions_report",tenant="a"} 1"#,
-            r#"graph_request_duration_seconds_count{endpoint="sessions_report"} 2"#,
-            r#"graph_throttled_total{tenant="a"} 1"#,
-            r#"graph_throttle_wait_seconds_total{tenant="a"} 1.75"#,
-            r#"graph_throttle_wait_seconds_total{tenant="b"} 0"#,
-            r#"graph_retries_total{tenant="a"} 1"#,
-            r#"graph_retries_total{tenant="b"} 0"#,
-            r#"token_expiry_timestamp_seconds{tenant="a"} 1774000000.5"#,
-            "ledger_commits_total 1",
-            "ledger_commit_failures_total 1",
-            r#"ledger_commit_duration_seconds_bucket{le="0.005"} 1"#,
-            "exporter_config_last_reload_successful 1",
-            "exporter_config_hash 281474976710655",
-        ] {
-            assert!(has(&registry, line), "{line}\n{}", text(&registry));
-        }
-        assert!(!text(&registry).contains(r#"last_poll_success_timestamp_seconds{tenant="b"}"#));
-    }
-
-    #[test]
-    fn every_own_metric_is_registered_and_nothing_twice() {
-        let registry = Registry::new();
-        let own = Own::register(&registry, &BUILD).unwrap();
-        let http = HttpMetrics::register(&registry).unwrap();
-        assert!(Own::register(&registry, &BUILD).is_err());
-        let tenant = own.tenant("a", Duration::from_secs(1));
-        tenant.poll_succeeded(Utc.timestamp_opt(0, 0).unwrap(), Duration::ZERO);
-        tenant.token_expires(Utc.timestamp_opt(0, 0).unwrap());
-        tenant.request(Endpoint::Token, Some(200), Duration::ZERO);
-        own.config_loaded(1, Utc.timestamp_opt(0, 0).unwrap());
-        http.declare("/metrics", &[200]);
-        let gathered: Vec<_> = registry.gather().iter().map(|family| family.name().to_owned()).collect();
-        let mut known: Vec<_> = catalogue::OWN.iter().map(|metric| metric.name).collect();
-        known.sort_unstable();
-        assert_eq!(gathered, known);
-    }
-
-    #[test]
-    fn requests_in_flight_end_when_dropped() {
-        let registry = Registry::new();
-        let http = HttpMetrics::register(&registry).unwrap();
-        let (one, two) = (http.begin(), http.begin());
-        assert!(has(&registry, "exporter_http_requests_in_flight 2"));
-        drop((one, two));
-        http.answered("/metrics", 503, Duration::from_millis(3));
-        assert!(has(&registry, "exporter_http_requests_in_flight 0"));
-        assert!(has(&registry, r#"exporter_http_requests_total{code="503",path="/metrics"} 1"#));
-        assert!(has(&registry, r#"exporter_http_request_duration_seconds_bucket{path="/metrics",le="0.005"} 1"#));
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn the_process_is_told() {
-        let registry = Registry::new();
-        register_process(&registry).unwrap();
-        assert!(text(&registry).contains("\nprocess_resident_memory_bytes "));
-    }
-}
+mod tests;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::TenantPoll;
+use super::{TenantPoll, enrollment};
 use crate::clock;
 use crate::ledger::totals::Fate;
 use crate::ledger::writer::{WriteError, Writer};
 use crate::ledger::{Batch, Clock, EndOfReading};
-use crate::session::{Label as _, Reject, SessionReport};
+use crate::session::{DeviceStates, Label as _, Reject, SessionReport};
 use crate::source::SourceError;
 use crate::status::FailureReason;
 
@@ -65,9 +65,11 @@ impl From<WriteError> for Failure {
 
 /// Reads everything that the source has, and has it counted batch by batch.
 pub(super) async fn run(tenant: Arc<TenantPoll>, writer: Writer) -> Result<Summary, Failure> {
+    // Before the reports are read: what a session lacks is completed when it is counted, which is once.
+    let devices = enrollment::devices(&tenant).await;
     let mut reading = tenant.source.read();
-    let mut counting =
-        Counting { tenant: &tenant, writer: &writer, summary: Summary::default(), pending: None, batches: 0 };
+    let summary = Summary::default();
+    let mut counting = Counting { tenant: &tenant, writer: &writer, devices, summary, pending: None, batches: 0 };
     let result = loop {
         match reading.next_page().await {
             Ok(Some(page)) => {
@@ -84,6 +86,7 @@ pub(super) async fn run(tenant: Arc<TenantPoll>, writer: Writer) -> Result<Summa
     match result {
         Ok(end) => {
             counting.commit(clock, Some(end)).await?;
+            reading.committed();
             counting.summary.rows_missing = end.rows_missing;
             Ok(counting.summary)
         }
@@ -100,6 +103,7 @@ pub(super) async fn run(tenant: Arc<TenantPoll>, writer: Writer) -> Result<Summa
 struct Counting<'a> {
     tenant: &'a TenantPoll,
     writer: &'a Writer,
+    devices: Arc<DeviceStates>,
     summary: Summary,
     pending: Option<(Vec<SessionReport>, Vec<Reject>)>,
     batches: u32,
@@ -121,7 +125,8 @@ impl Counting<'_> {
         self.summary.read += (reports.len() + rejects.len()) as u64;
         let first = self.batches == 0;
         self.batches += 1;
-        let batch = Batch { tenant: self.tenant.name.clone(), clock, first, reports, rejects, end };
+        let (tenant, devices) = (self.tenant.name.clone(), self.devices.clone());
+        let batch = Batch { tenant, clock, first, reports, devices, rejects, end };
         let applied = self.writer.commit(batch).await?;
         self.tenant.show(&applied.tenant);
         self.summary.counted += applied.fates[Fate::Counted];

@@ -2,12 +2,16 @@
 //! days. The tenant's name comes from the span.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{Failure, Summary};
+use crate::session::Label as _;
+use crate::source::enrollment::News;
+use crate::status::FailureReason;
 
 /// What was told already.
 #[derive(Debug, Default)]
@@ -18,6 +22,8 @@ pub(super) struct Told {
     missing: AtomicU64,
     /// Whether the clocks differed.
     clocks: AtomicBool,
+    /// Why the enrolment look-up last failed; nothing while it is well.
+    lookup: Mutex<Option<FailureReason>>,
 }
 
 impl Told {
@@ -51,6 +57,28 @@ impl Told {
         }
     }
 
+    /// The enrolment look-up did this, and so many devices are known after it.
+    pub fn lookup(&self, news: &News, devices: usize) {
+        let mut told = self.lookup.lock().unwrap_or_else(PoisonError::into_inner);
+        match news {
+            News::Kept => {}
+            News::UnderWay(listed) => {
+                info!(listed, "Listing devices for their enrollment states takes longer; the next poll goes on");
+            }
+            News::Refreshed if told.take().is_some() => info!(devices, "Enrollment states are looked up again"),
+            News::Refreshed => debug!(devices, "Enrollment states looked up"),
+            News::Failed(error) if told.replace(error.reason) != Some(error.reason) => {
+                warn!(
+                    reason = error.reason.as_str(),
+                    error = error.message,
+                    devices,
+                    "Enrollment states could not be looked up; polls go on with what was known before"
+                );
+            }
+            News::Failed(_) => {}
+        }
+    }
+
     /// The service's time was seen.
     pub fn clocks(&self, differ: bool, machine: DateTime<Utc>, service: DateTime<Utc>) {
         if differ && !self.clocks.swap(true, Ordering::Relaxed) {
@@ -76,6 +104,7 @@ mod tests {
     use crate::cli::{LogFormat, LogLevel};
     use crate::logging;
     use crate::session::{Reject, RejectReason};
+    use crate::source::SourceError;
 
     /// The warnings that `tell` makes, each with what stands after the message.
     fn warnings(tell: impl FnOnce(&Told)) -> Vec<String> {
@@ -107,6 +136,29 @@ mod tests {
             )
         };
         assert_eq!(told, [missing.to_owned(), rejected(2), rejected(1), rejected(1)]);
+    }
+
+    #[test]
+    fn a_failing_look_up_is_told_once_until_it_changes() {
+        let failed = |reason| News::Failed(SourceError::new(reason, "403"));
+        let told = warnings(|told| {
+            for news in [
+                failed(FailureReason::Forbidden),
+                failed(FailureReason::Forbidden),
+                News::Kept,
+                failed(FailureReason::Timeout),
+                News::Refreshed,
+                failed(FailureReason::Timeout),
+            ] {
+                told.lookup(&news, 7);
+            }
+        });
+        let line = |reason| {
+            format!(
+                r#""Enrollment states could not be looked up; polls go on with what was known before" reason={reason} error=403 devices=7"#
+            )
+        };
+        assert_eq!(told, [line("forbidden"), line("timeout"), line("timeout")]);
     }
 
     #[test]

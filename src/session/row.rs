@@ -313,6 +313,21 @@ mod tests {
     }
 
     #[test]
+    fn a_report_has_what_its_row_had() {
+        for property in Property::ALL {
+            let value = match property.name() {
+                name if name.ends_with("DateTime") => "2026-03-19T12:08:16",
+                _ => "1",
+            };
+            let report = row(&[("id", "7".into()), (property.name(), value.into())]).read().unwrap();
+            for other in Property::ALL {
+                let expected = [*property, Property::Id].contains(other);
+                assert_eq!(report.has(*other), expected, "{property:?} {other:?}");
+            }
+        }
+    }
+
+    #[test]
     fn the_spellings_of_absence() {
         let base = row(&[("id", "1".into())]).read().unwrap();
         for absent in ["", "--", "  ", " -- "] {

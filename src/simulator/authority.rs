@@ -11,7 +11,12 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// The names that the leaf is for.
+use super::options::Protocols;
+
+/// HTTP's versions by their names in ALPN.
+pub(super) const HTTP2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
+/// The names that the leaf is for, besides those that are asked for.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// From when to when certificates are valid: wide, since the simulated clock may stand anywhere.
 const VALID_YEARS: (i32, i32) = (2000, 2100);
@@ -60,12 +65,12 @@ impl Authority {
         &self.key_pem
     }
 
-    /// TLS for a server on loopback, with a fresh leaf: a client refuses the authority itself as one.
-    pub(super) fn server_config(&self) -> io::Result<Arc<ServerConfig>> {
+    /// TLS for a server on loopback and of these names, with a fresh leaf: a client refuses the authority itself as one.
+    pub(super) fn server_config(&self, names: &[String], protocols: Protocols) -> io::Result<Arc<ServerConfig>> {
         let authority_key = KeyPair::from_pem(&self.key_pem).map_err(io::Error::other)?;
         let issuer = Issuer::new(authority_params(), authority_key);
         let leaf_key = KeyPair::generate().map_err(io::Error::other)?;
-        let leaf = leaf_params()?.signed_by(&leaf_key, &issuer).map_err(io::Error::other)?;
+        let leaf = leaf_params(names)?.signed_by(&leaf_key, &issuer).map_err(io::Error::other)?;
 
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -77,7 +82,11 @@ impl Authority {
                 PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der())),
             )
             .map_err(io::Error::other)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = match protocols {
+            Protocols::Both => vec![HTTP2.to_vec(), HTTP1.to_vec()],
+            Protocols::Http1 => vec![HTTP1.to_vec()],
+            Protocols::Http2 => vec![HTTP2.to_vec()],
+        };
         Ok(Arc::new(config))
     }
 }
@@ -89,8 +98,9 @@ fn authority_params() -> CertificateParams {
     params
 }
 
-fn leaf_params() -> io::Result<CertificateParams> {
-    let params = CertificateParams::new(NAMES.map(String::from)).map_err(io::Error::other)?;
+fn leaf_params(names: &[String]) -> io::Result<CertificateParams> {
+    let names: Vec<_> = NAMES.iter().map(|name| (*name).to_owned()).chain(names.iter().cloned()).collect();
+    let params = CertificateParams::new(names).map_err(io::Error::other)?;
     let mut params = valid(params, "localhost");
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -115,7 +125,7 @@ mod tests {
         let made = Authority::generate().unwrap();
         let kept = Authority::from_pem(made.certificate_pem(), made.key_pem()).unwrap();
         assert_eq!(kept.certificate_pem(), made.certificate_pem());
-        kept.server_config().unwrap();
+        kept.server_config(&[], Protocols::Both).unwrap();
         let other = Authority::generate().unwrap();
         let error = |certificate, key| Authority::from_pem(certificate, key).err().unwrap().to_string();
         assert!(error(made.certificate_pem(), other.key_pem()).contains("does not belong"));

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::answer::{Answer, Call};
 use super::collection::{self, PageRequest};
+use super::devices::{self, List};
 use super::export::{self, JobRequest, NewJob, Place};
 use super::faults;
 use super::report::{self, ReportRequest};
@@ -26,6 +27,7 @@ const ODATA: &str =
 enum Resource<'a> {
     Report,
     Collection,
+    Devices(List),
     Gateway(&'a str),
     /// The export jobs of an API version.
     ExportJobs(&'a str),
@@ -45,22 +47,30 @@ impl<'a> Resource<'a> {
                 matches!(version, "v1.0" | "beta").then_some(resource)
             }
             path => {
+                if let Some(list) = List::at(path) {
+                    return Some(Self::Devices(list));
+                }
                 let (tenant, segment) = path.strip_prefix("/gateway/")?.split_once('/')?;
                 (segment == collection::SEGMENT).then_some(Self::Gateway(tenant))
             }
         }
     }
 
+    /// Whether it has the limits of reports.
+    fn is_limited(self) -> bool {
+        matches!(self, Self::Report | Self::ExportJobs(_) | Self::ExportJob(..))
+    }
+
     fn method(self) -> Method {
         match self {
             Self::Report | Self::ExportJobs(_) => Method::POST,
-            Self::Collection | Self::Gateway(_) | Self::ExportJob(..) => Method::GET,
+            Self::Collection | Self::Devices(_) | Self::Gateway(_) | Self::ExportJob(..) => Method::GET,
         }
     }
 
     fn part(self) -> Part {
         match self {
-            Self::Report | Self::Collection | Self::Gateway(_) => Part::Sessions,
+            Self::Report | Self::Collection | Self::Devices(_) | Self::Gateway(_) => Part::Sessions,
             Self::ExportJobs(_) => Part::Submission,
             Self::ExportJob(..) => Part::Job,
         }
@@ -74,6 +84,7 @@ impl<'a> Resource<'a> {
                  DeviceManagementConfiguration.Read.All, DeviceManagementConfiguration.ReadWrite.All, \
                  DeviceManagementManagedDevices.Read.All, DeviceManagementManagedDevices.ReadWrite.All"
             }
+            Self::Devices(list) => list.roles(),
             _ => "DeviceManagementServiceConfig.Read.All, DeviceManagementConfiguration.Read.All",
         }
     }
@@ -125,25 +136,34 @@ fn authorized(shared: &Shared, token: &Token, resource: Resource<'_>, call: &Cal
     if call.now >= token.expires {
         return unauthorized(call, EXPIRED);
     }
-    let scenario = tenant.next_scenario(|scenario| match scenario {
+    let applies = |scenario: Scenario| match scenario {
         Scenario::ExpiredToken => tenant.has_expired(token.serial),
         scenario => scenario.concerns(resource.part()),
-    });
+    };
+    let (scenario, permitted) = match resource {
+        Resource::Devices(list) => (tenant.next_device_scenario(applies), list.is_permitted(&tenant.options)),
+        _ => (tenant.next_scenario(applies), tenant.options.permitted),
+    };
     match scenario {
         Scenario::ExpiredToken => unauthorized(call, EXPIRED),
         Scenario::MissingRole => forbidden(call, resource),
-        _ if !tenant.options.permitted => forbidden(call, resource),
+        _ if !permitted => forbidden(call, resource),
         _ => spoilt(shared, tenant, resource, call, scenario),
     }
 }
 
 /// The answer as the scenario will have it.
 fn spoilt(shared: &Shared, tenant: &TenantState, resource: Resource<'_>, call: &Call, scenario: Scenario) -> Answer {
+    let scenario = match scenario {
+        Scenario::RateLimited if resource.is_limited() && !tenant.admits(&shared.options) => Scenario::ThrottledSilent,
+        scenario => scenario,
+    };
     if let Some(answer) = faults::instead(scenario, call, &shared.options) {
         return answer;
     }
     let answer = match resource {
         Resource::Report => report_page(shared, tenant, call, scenario),
+        Resource::Devices(list) => device_page(shared, tenant, call, list, scenario),
         Resource::Collection | Resource::Gateway(_) => collection_page(shared, tenant, call, scenario),
         Resource::ExportJobs(version) => new_job(shared, tenant, version, call, scenario),
         Resource::ExportJob(_, _) if scenario == Scenario::JobLost => no_such_resource(call),
@@ -198,6 +218,18 @@ fn collection_page(shared: &Shared, tenant: &TenantState, call: &Call, scenario:
     };
     let answer = Answer::new(StatusCode::OK, ODATA, collection::page(&snapshot, request, &layout, scenario));
     if unknown_members { answer.with(PREFERENCE_APPLIED, UNKNOWN_MEMBERS) } else { answer }
+}
+
+fn device_page(shared: &Shared, tenant: &TenantState, call: &Call, list: List, scenario: Scenario) -> Answer {
+    let layout = devices::Layout {
+        origin: &shared.origin(call),
+        foreign_origin: &shared.options.foreign_origin,
+        page_size: shared.options.page_size,
+    };
+    match devices::page(&tenant.devices(), list, &call.query, &layout, scenario) {
+        Ok(body) => Answer::new(StatusCode::OK, ODATA, body),
+        Err(message) => Answer::error(call, StatusCode::BAD_REQUEST, "BadRequest", &message),
+    }
 }
 
 /// The only request to Graph that makes something: a job, which changes nothing of the tenant.

@@ -15,6 +15,10 @@ pub(super) const KEPT_BODY_BYTES: usize = 1024;
 pub struct Recorded {
     /// When it came, by the simulator's clock.
     pub at: DateTime<Utc>,
+    /// Which connection it came on, from 0.
+    pub connection: u64,
+    /// `HTTP/1.1` or `HTTP/2.0`.
+    pub version: String,
     /// `GET`, `POST`, …
     pub method: String,
     /// Path and query.

@@ -22,6 +22,13 @@ pub struct Options {
     pub tenants: Vec<TenantOptions>,
     /// The port on 127.0.0.1; 0 lets the system choose. Blob storage always has one that it chose.
     pub port: u16,
+    /// Listens on [::1] instead.
+    pub ipv6: bool,
+    /// Which versions of HTTP are spoken.
+    pub protocols: Protocols,
+    /// Hosts besides the machine's own names that the certificate is for, such as those of Graph behind a
+    /// proxy.
+    pub names: Vec<String>,
     /// The certificate authority; a fresh one if `None`.
     pub authority: Option<Authority>,
     /// How far back sessions reach at the start. The service keeps them for 30 days.
@@ -60,6 +67,22 @@ pub struct Options {
     pub foreign_origin: String,
     /// How long `slow` stalls in the middle of a body.
     pub stall: Duration,
+    /// How many requests for reports `rate-limited` lets through for a tenant's application…
+    pub limited_requests: usize,
+    /// …in this time.
+    pub limited_period: Duration,
+}
+
+/// Versions of HTTP, as ALPN offers them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocols {
+    /// HTTP/2 where the client offers it, else HTTP/1.1.
+    #[default]
+    Both,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
 }
 
 /// One tenant of the simulator.
@@ -78,6 +101,10 @@ pub struct TenantOptions {
     /// Whether the application has the role that reading sessions needs. Without it tokens are still
     /// issued, and Graph answers 403.
     pub permitted: bool,
+    /// Whether it has the role that listing Autopilot's devices needs.
+    pub autopilot_permitted: bool,
+    /// Whether it has the role that listing managed devices needs.
+    pub managed_devices_permitted: bool,
     /// Local time minus UTC; office hours follow it.
     pub utc_offset: TimeDelta,
     /// Sessions in the history on an average day.
@@ -98,6 +125,9 @@ impl Options {
             seed: 0,
             tenants,
             port: 0,
+            ipv6: false,
+            protocols: Protocols::default(),
+            names: Vec::new(),
             authority: None,
             history: TimeDelta::days(30),
             live_retention: TimeDelta::hours(1),
@@ -116,6 +146,9 @@ impl Options {
             token_lifetime: Duration::from_secs(3599),
             foreign_origin: "https://graph.foreign.example".into(),
             stall: Duration::from_secs(60),
+            // What the service lets through for export jobs.
+            limited_requests: 48,
+            limited_period: Duration::from_secs(60),
         }
     }
 }
@@ -132,6 +165,8 @@ impl TenantOptions {
             client_secret: format!("{name}-secret"),
             expired_secret: None,
             permitted: true,
+            autopilot_permitted: true,
+            managed_devices_permitted: true,
             utc_offset: TimeDelta::zero(),
             sessions_per_day: 60.0,
             live_per_second: 0.2,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rand::distr::Distribution;
 use rand_distr::Zipf;
 
+use super::devices::Device;
 use super::draw::{self, Chance, digest, guid, happens, weighted};
 use super::options::{Options, TenantOptions};
 use super::session::Participant;
@@ -20,6 +21,8 @@ const UNENROLLED_ABSENT_SHARE: f64 = 0.6;
 pub(super) struct Population {
     helpers: Vec<Arc<Participant>>,
     sharers: Vec<Sharer>,
+    /// The devices that the tenant manages or has registered.
+    pub devices: Vec<Device>,
     busy: Option<Zipf<f64>>,
 }
 
@@ -39,9 +42,12 @@ impl Population {
     /// The population of a tenant, the same for the same seed.
     pub fn new(options: &Options, tenant: &TenantOptions) -> Self {
         let maker = Maker { seed: options.seed, absent_share: options.absent_share, tenant };
-        let helpers: Vec<_> = (1..=tenant.helpers.max(1)).map(|number| maker.helper(number)).collect();
-        let sharers = (1..=tenant.sharers.max(1)).map(|number| maker.sharer(number)).collect();
-        Self { busy: Zipf::new(helpers.len() as f64, HELPER_SKEW).ok(), helpers, sharers }
+        let (helpers, helpers_devices): (Vec<_>, Vec<_>) =
+            (1..=tenant.helpers.max(1)).map(|number| maker.helper(number)).unzip();
+        let (sharers, sharers_devices): (Vec<_>, Vec<_>) =
+            (1..=tenant.sharers.max(1)).map(|number| maker.sharer(number)).unzip();
+        let devices = helpers_devices.into_iter().chain(sharers_devices).flatten().collect();
+        Self { busy: Zipf::new(helpers.len() as f64, HELPER_SKEW).ok(), helpers, sharers, devices }
     }
 
     /// A helper; the first ones are busy.
@@ -65,7 +71,7 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn helper(&self, number: usize) -> Arc<Participant> {
+    fn helper(&self, number: usize) -> (Arc<Participant>, Option<Device>) {
         const SYSTEMS: &[(&str, f64)] =
             &[("Windows 11 10.0.26100", 0.6), ("Windows 11 10.0.22631", 0.25), ("macOS 15.5", 0.15)];
         const STATES: &[(&str, f64)] =
@@ -87,11 +93,13 @@ impl Maker<'_> {
             device_name: Some(format!("HELP-{number:03}")),
             enrollment_state: state,
         };
+        // A partner's device is listed in the partner's tenant.
+        let device = if partner { None } else { Device::of(&participant) };
         self.leave_out(&mut chance, &mut participant, self.absent_share);
-        Arc::new(participant)
+        (Arc::new(participant), device)
     }
 
-    fn sharer(&self, number: usize) -> Sharer {
+    fn sharer(&self, number: usize) -> (Sharer, Option<Device>) {
         const SYSTEMS: &[(&str, f64)] = &[
             ("Windows 11 10.0.26100", 0.50),
             ("Windows 11 10.0.22631", 0.20),
@@ -122,6 +130,7 @@ impl Maker<'_> {
             device_name: Some(format!("PC-{number:04}")),
             enrollment_state: state.map(Into::into),
         };
+        let device = Device::of(&participant);
         let absent_share = if state == Some("enrolled") { self.absent_share } else { UNENROLLED_ABSENT_SHARE };
         self.leave_out(&mut chance, &mut participant, absent_share);
         let mut known = |value: String| (!happens(&mut chance, absent_share)).then(|| Arc::from(value));
@@ -130,7 +139,7 @@ impl Maker<'_> {
         let unattended = Arc::new(without_person(&participant));
         // A dedicated Android device has no user: the report shows no recipient.
         let participant = if os == Some(ANDROID) { unattended.clone() } else { Arc::new(participant) };
-        Sharer { participant, unattended, serial_number, device_id }
+        (Sharer { participant, unattended, serial_number, device_id }, device)
     }
 
     /// Takes away some of what a report may lack. E-mail address and tenant stay: the helper's are

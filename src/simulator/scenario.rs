@@ -33,6 +33,8 @@ scenarios! {
     ThrottledDate = "throttled-date",
     /// 429 without `Retry-After`.
     ThrottledSilent = "throttled-silent",
+    /// 429 without `Retry-After` for reports beyond `Options::limited_requests` in a period.
+    RateLimited = "rate-limited",
     /// 500.
     ServerError = "server-error",
     /// 503.

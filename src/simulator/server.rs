@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, USER_AGENT};
-use http::{HeaderName, Request, Response, StatusCode};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HOST, USER_AGENT};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -20,11 +20,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::{Answer, CLIENT_REQUEST_ID, Call};
+use super::authority::HTTP2;
 use super::body::Script;
 use super::export::blob;
 use super::journal::{KEPT_BODY_BYTES, Recorded};
 use super::state::Shared;
-use super::{control, graph, token};
+use super::{control, discovery, graph, token};
 
 /// More connections wait: no test and no demo needs as many.
 const MAX_CONNECTIONS: usize = 256;
@@ -54,7 +55,7 @@ pub(super) async fn run(
 ) {
     let acceptor = TlsAcceptor::from(tls);
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
+    for number in 0.. {
         let accepted = async {
             let permit = connections.clone().acquire_owned().await;
             (permit, listener.accept().await)
@@ -67,17 +68,25 @@ pub(super) async fn run(
         let (acceptor, shared, stop) = (acceptor.clone(), shared.clone(), stop.clone());
         tasks.spawn(async move {
             let _permit = permit;
-            stop.run_until_cancelled(connection(stream, acceptor, shared, role)).await;
+            stop.run_until_cancelled(connection(stream, acceptor, shared, (number, role))).await;
         });
     }
 }
 
-async fn connection(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>, role: Role) {
+async fn connection(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>, (number, role): (u64, Role)) {
     let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await else { return };
     let service = service_fn(move |request| {
         let shared = shared.clone();
-        async move { Ok::<_, Infallible>(answer(&shared, role, request).await) }
+        async move { Ok::<_, Infallible>(answer(&shared, number, role, request).await) }
     });
+    if stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
+        let _ = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .auto_date_header(false)
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+        return;
+    }
     // An error here is a client that went away or a body that was cut on purpose.
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -87,8 +96,12 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared
         .await;
 }
 
-async fn answer(shared: &Shared, role: Role, request: Request<Incoming>) -> Response<Script> {
-    let (parts, body) = request.into_parts();
+async fn answer(shared: &Shared, connection: u64, role: Role, request: Request<Incoming>) -> Response<Script> {
+    let (mut parts, body) = request.into_parts();
+    // HTTP/2 has it in the address.
+    if let Some(host) = parts.uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+        parts.headers.insert(HOST, host);
+    }
     let body = Limited::new(body, MAX_REQUEST_BYTES).collect().await.map(|body| body.to_bytes());
     let call = Call {
         method: parts.method,
@@ -101,7 +114,7 @@ async fn answer(shared: &Shared, role: Role, request: Request<Incoming>) -> Resp
     };
     if matches!(role, Role::Blob) {
         let (tenant, answer) = blob::serve(shared, &call);
-        shared.record_download(tenant.as_deref(), recorded(&call, &answer));
+        shared.record_download(tenant.as_deref(), recorded(connection, parts.version, &call, &answer));
         return answer.dress_as_blob(&call);
     }
     if call.path.starts_with(control::PREFIX) {
@@ -111,10 +124,12 @@ async fn answer(shared: &Shared, role: Role, request: Request<Incoming>) -> Resp
         (None, Answer::error(&call, StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", "The body is too large."))
     } else if let Some(segment) = token_endpoint(&call.path) {
         token::serve(shared, segment, &call)
+    } else if let Some(segment) = discovery::segment(&call.path) {
+        discovery::serve(shared, segment, &call)
     } else {
         graph::serve(shared, &call)
     };
-    shared.record(tenant.as_deref(), recorded(&call, &answer));
+    shared.record(tenant.as_deref(), recorded(connection, parts.version, &call, &answer));
     answer.dress(&call)
 }
 
@@ -127,11 +142,13 @@ fn token_endpoint(path: &str) -> Option<&str> {
     (!segment.contains('/')).then_some(segment)
 }
 
-fn recorded(call: &Call, answer: &Answer) -> Recorded {
+fn recorded(connection: u64, version: Version, call: &Call, answer: &Answer) -> Recorded {
     let header = |name: HeaderName| call.header(name).map(str::to_owned);
     let query = if call.query.is_empty() { String::new() } else { format!("?{}", call.query) };
     Recorded {
         at: call.now,
+        connection,
+        version: format!("{version:?}"),
         method: call.method.to_string(),
         path: format!("{}{query}", call.path),
         status: answer.status.as_u16(),

@@ -2,12 +2,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::answer::Call;
+use super::application::Application;
+use super::devices::Directory;
 use super::export::Jobs;
 use super::journal::{Journal, Recorded};
+use super::limit::Limit;
 use super::options::{Options, TenantOptions};
 use super::scenario::{Scenario, Switch};
 use super::stream::Stream;
@@ -28,12 +32,16 @@ pub(super) struct Shared {
 pub(super) struct TenantState {
     /// What it was started with.
     pub options: TenantOptions,
+    application: Mutex<Application>,
     stream: Mutex<Stream>,
+    devices: Mutex<Directory>,
     switch: Mutex<Switch>,
+    device_switch: Mutex<Switch>,
     journal: Mutex<Journal>,
     jobs: Mutex<Jobs>,
     downloads: Mutex<Journal>,
     expired_serials: AtomicU64,
+    limit: Mutex<Limit>,
 }
 
 impl Shared {
@@ -42,12 +50,19 @@ impl Shared {
         let tenant = |tenant: &TenantOptions| {
             Arc::new(TenantState {
                 options: tenant.clone(),
+                application: Mutex::new(Application {
+                    secrets: vec![tenant.client_secret.clone()],
+                    ..Application::default()
+                }),
                 stream: Mutex::new(Stream::new(&options, tenant, started)),
+                devices: Mutex::new(Directory::new(&options, tenant)),
                 switch: Mutex::default(),
+                device_switch: Mutex::default(),
                 journal: Mutex::default(),
                 jobs: Mutex::default(),
                 downloads: Mutex::default(),
                 expired_serials: AtomicU64::new(0),
+                limit: Mutex::default(),
             })
         };
         let tenants = options.tenants.iter().map(tenant).collect();
@@ -59,9 +74,16 @@ impl Shared {
         (self.options.clock)()
     }
 
-    /// The origins by which the simulator is reached, the usual one first.
-    pub fn origins(&self) -> [String; 3] {
-        ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("https://{host}:{}", self.port))
+    /// The origins by which the simulator is reached, the usual one first. A proxy that knows it by another
+    /// name knows its port too.
+    pub fn origins(&self) -> impl Iterator<Item = String> {
+        let own = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("https://{host}:{}", self.port));
+        own.into_iter().chain(self.options.names.iter().map(|name| format!("https://{name}")))
+    }
+
+    /// The usual origin.
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}", self.port)
     }
 
     /// The origin of the blob storage that exports are downloaded from.
@@ -71,9 +93,8 @@ impl Shared {
 
     /// The origin that a request came to.
     pub fn origin(&self, call: &Call) -> String {
-        let [usual, others @ ..] = self.origins();
         let named = call.header(http::header::HOST).map(|host| format!("https://{host}"));
-        others.into_iter().find(|origin| named.as_ref() == Some(origin)).unwrap_or(usual)
+        named.filter(|named| self.origins().any(|origin| origin == *named)).unwrap_or_else(|| self.url())
     }
 
     /// Every tenant.
@@ -115,6 +136,11 @@ impl Shared {
         *lock(&tenant.switch) = Switch::new(scenario, requests);
     }
 
+    /// Switches the scenario of a tenant's lists of devices.
+    pub fn switch_devices(&self, tenant: &TenantState, scenario: Scenario) {
+        *lock(&tenant.device_switch) = Switch::new(scenario, None);
+    }
+
     /// Keeps a request in the journal of its tenant, or among those of none.
     pub fn record(&self, tenant: Option<&TenantState>, request: Recorded) {
         lock(tenant.map_or(&self.strays, |tenant| &tenant.journal)).record(request);
@@ -137,6 +163,21 @@ impl TenantState {
         lock(&self.stream)
     }
 
+    /// What its application may prove itself by.
+    pub fn application(&self) -> MutexGuard<'_, Application> {
+        lock(&self.application)
+    }
+
+    /// The devices that it lists.
+    pub fn devices(&self) -> MutexGuard<'_, Directory> {
+        lock(&self.devices)
+    }
+
+    /// The scenario of a request for a list of devices, if it applies to such a one.
+    pub fn next_device_scenario(&self, applies: impl Fn(Scenario) -> bool) -> Scenario {
+        lock(&self.device_switch).next(applies)
+    }
+
     /// Its export jobs.
     pub fn jobs(&self) -> MutexGuard<'_, Jobs> {
         lock(&self.jobs)
@@ -147,9 +188,14 @@ impl TenantState {
         lock(&self.downloads).requests()
     }
 
-    /// The scenario of a request, if it applies to such a one.
+    /// The scenario of any other request, if it applies to such a one.
     pub fn next_scenario(&self, applies: impl Fn(Scenario) -> bool) -> Scenario {
         lock(&self.switch).next(applies)
+    }
+
+    /// Whether another request for reports is within the application's limit.
+    pub fn admits(&self, options: &Options) -> bool {
+        lock(&self.limit).admits(Instant::now(), options.limited_requests, options.limited_period)
     }
 
     /// Whether a token was issued before `expired-token` was switched on.

@@ -1,4 +1,4 @@
-//! The OAuth 2.0 token endpoint of Entra: client credentials with a shared secret.
+//! The OAuth 2.0 token endpoint of Entra: client credentials with a secret or an assertion.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use http::{Method, StatusCode};
 use serde_json::json;
 
 use super::answer::{Answer, CLIENT_REQUEST_ID, Call};
+use super::assertion;
 use super::scenario::{Part, Scenario};
 use super::state::{Shared, TenantState};
 
@@ -71,7 +72,21 @@ fn grant(shared: &Shared, tenant: Option<&Arc<TenantState>>, segment: &str, call
         let message = "The app requested an unsupported grant type.".into();
         return Err(refusal(400, "unsupported_grant_type", 70003, message));
     }
-    check_application(tenant, field("client_id")?, field("client_secret")?)?;
+    let client_id = field("client_id")?;
+    check_client(tenant, client_id)?;
+    match (form.get("client_secret"), form.get("client_assertion")) {
+        (Some(secret), None) => check_secret(tenant, client_id, secret)?,
+        (None, Some(assertion)) if field("client_assertion_type")? == assertion::TYPE => {
+            let endpoint = format!("{}{}", origin_of(call), call.path);
+            let checked = assertion::check(assertion, &tenant.application(), client_id, &endpoint, call.now);
+            checked.map_err(|(number, message)| refusal(401, "invalid_client", number, message))?;
+        }
+        _ => {
+            let message =
+                "'client_assertion', 'client_secret' or 'request' is required for the 'client_credentials' grant type.";
+            return Err(refusal(401, "invalid_client", 7_000_216, message.into()));
+        }
+    }
     let resource = check_scope(shared, field("scope")?)?;
     Ok(shared.issue(tenant, resource, call.now))
 }
@@ -85,21 +100,26 @@ fn form(call: &Call) -> Result<HashMap<String, String>, Refusal> {
     Ok(url::form_urlencoded::parse(&call.body).into_owned().collect())
 }
 
-fn check_application(tenant: &TenantState, client_id: &str, secret: &str) -> Result<(), Refusal> {
+fn check_client(tenant: &TenantState, client_id: &str) -> Result<(), Refusal> {
     let known = &tenant.options;
-    if !client_id.eq_ignore_ascii_case(&known.client_id) {
-        return Err(refusal(
-            400,
-            "unauthorized_client",
-            700_016,
-            format!(
-                "Application with identifier '{client_id}' was not found in the directory '{}'. This can happen if the \
+    if client_id.eq_ignore_ascii_case(&known.client_id) {
+        return Ok(());
+    }
+    Err(refusal(
+        400,
+        "unauthorized_client",
+        700_016,
+        format!(
+            "Application with identifier '{client_id}' was not found in the directory '{}'. This can happen if the \
              application has not been installed by the administrator of the tenant or consented to by any user in \
              the tenant. You may have sent your authentication request to the wrong tenant.",
-                known.tenant_id
-            ),
-        ));
-    }
+            known.tenant_id
+        ),
+    ))
+}
+
+fn check_secret(tenant: &TenantState, client_id: &str, secret: &str) -> Result<(), Refusal> {
+    let known = &tenant.options;
     if known.expired_secret.as_deref() == Some(secret) {
         return Err(refusal(
             401,
@@ -112,7 +132,7 @@ fn check_application(tenant: &TenantState, client_id: &str, secret: &str) -> Res
             ),
         ));
     }
-    if secret != known.client_secret {
+    if !tenant.application().secrets.iter().any(|known| known == secret) {
         return Err(refusal(
             401,
             "invalid_client",
@@ -138,7 +158,7 @@ fn check_scope<'s>(shared: &Shared, scope: &'s str) -> Result<&'s str, Refusal> 
             ),
         ));
     };
-    if !shared.origins().iter().any(|origin| origin == resource) {
+    if !shared.origins().any(|origin| origin == resource) {
         return Err(refusal(
             400,
             "invalid_resource",

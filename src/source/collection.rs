@@ -88,11 +88,26 @@ impl Rows for SeparateRows {
             Ok(false) => page.rejects.push(not_an_object()),
             Err(_) => {
                 *row = Row::default();
-                page.rejects.push(Reject::anonymous(RejectReason::BrokenRow, "the row holds a value that is not JSON"));
+                page.rejects.push(not_json());
             }
         }
         Ok(true)
     }
+}
+
+/// Reads one row that stands alone.
+pub(super) fn read_row(text: &str, page: &mut Page) {
+    let mut row = Row::default();
+    let mut json = serde_json::Deserializer::from_str(text);
+    match RowSeed(&mut row).deserialize(&mut json).and_then(|is_object| json.end().map(|()| is_object)) {
+        Ok(true) => page.push(&row),
+        Ok(false) => page.rejects.push(not_an_object()),
+        Err(_) => page.rejects.push(not_json()),
+    }
+}
+
+fn not_json() -> Reject {
+    Reject::anonymous(RejectReason::BrokenRow, "the row holds a value that is not JSON")
 }
 
 fn not_an_object() -> Reject {

@@ -3,12 +3,14 @@
 //! every entry can be overridden by `source.columns`.
 
 mod survey;
+mod told;
 
 use std::fmt;
 
-use crate::session::{Cell, Property, Row, SessionType};
+use crate::session::{Cell, EnrollmentState, Property, Row, SessionType};
 
 pub use survey::{Found, Survey};
+pub(super) use told::Told;
 
 /// The mapping as configured.
 #[derive(Clone, Debug, Default)]
@@ -17,7 +19,7 @@ pub struct Columns {
 }
 
 /// The mapping onto the columns of one schema.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Mapping {
     /// How many columns the schema has.
     pub width: usize,
@@ -37,8 +39,17 @@ pub struct MissingColumns {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Candidate {
     column: usize,
-    /// Its meaning is a guess: it is believed only where its value is the name of a session type.
-    guess: bool,
+    belief: Belief,
+}
+
+/// How far a column is believed to hold a property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Belief {
+    /// It does, whatever its value is.
+    Sure,
+    /// Only where its value is a name that the property may have: its meaning is a guess, or it is
+    /// text beside a better column.
+    Named,
 }
 
 /// Without these nothing can be counted.
@@ -101,26 +112,52 @@ impl Mapping {
     pub(super) fn row<'a>(&self, cells: &[Cell<'a>]) -> Row<'a> {
         let mut row = Row::default();
         for (property, candidates) in &self.properties {
-            let cell = candidates.iter().filter_map(|candidate| candidate.cell(cells)).find(|cell| cell.is_reported());
-            if let Some(cell) = cell {
-                row.set(*property, cell.clone());
-            }
+            let mut found = candidates.iter().filter_map(|candidate| candidate.cell(*property, cells));
+            let Some(first) = found.find(|cell| cell.is_reported()) else { continue };
+            // Numbers are published for most values, not for all; the text beside one then tells.
+            let better = if is_unknown_number(*property, first) {
+                found.find(|cell| names_a_value(*property, cell))
+            } else {
+                None
+            };
+            row.set(*property, better.unwrap_or(first).clone());
         }
         row
     }
 }
 
 impl Candidate {
-    fn cell<'c, 'a>(&self, cells: &'c [Cell<'a>]) -> Option<&'c Cell<'a>> {
-        cells.get(self.column).filter(|cell| !self.guess || names_a_session_type(cell))
+    fn cell<'c, 'a>(&self, property: Property, cells: &'c [Cell<'a>]) -> Option<&'c Cell<'a>> {
+        cells.get(self.column).filter(|cell| self.belief == Belief::Sure || names_a_value(property, cell))
     }
 }
 
-/// A name, not a number: a column of numbers could count anything.
-fn names_a_session_type(cell: &Cell<'_>) -> bool {
+/// A name that the property may have, not a number: a column of numbers could count anything.
+fn names_a_value(property: Property, cell: &Cell<'_>) -> bool {
     let Cell::Text(text) = cell else { return false };
     let text = text.trim();
-    text.parse::<f64>().is_err() && !matches!(SessionType::parse(text), SessionType::Other | SessionType::Unreported)
+    text.parse::<f64>().is_err()
+        && match property {
+            Property::SessionType => !matches!(SessionType::parse(text), SessionType::Other | SessionType::Unreported),
+            _ => !matches!(EnrollmentState::parse(text), EnrollmentState::Other | EnrollmentState::Unreported),
+        }
+}
+
+/// A number that an enum's published numbers do not have.
+fn is_unknown_number(property: Property, cell: &Cell<'_>) -> bool {
+    let number = match cell {
+        Cell::Integer(number) => *number,
+        Cell::Text(text) => match text.trim().parse() {
+            Ok(number) => number,
+            Err(_) => return false,
+        },
+        Cell::Absent | Cell::Float(_) | Cell::Unusable => return false,
+    };
+    ENUMERATED.contains(&property)
+        && match property {
+            Property::SessionType => SessionType::from_number(number) == SessionType::Other,
+            _ => EnrollmentState::from_number(number) == EnrollmentState::Other,
+        }
 }
 
 fn wanted(property: Property, column: &str) -> String {
@@ -129,23 +166,25 @@ fn wanted(property: Property, column: &str) -> String {
 
 /// The columns that may hold a property, best first.
 fn candidates(property: Property, configured: Option<&str>, schema: &[&str]) -> Vec<Candidate> {
-    let columns = |wanted: String, guess: bool| {
+    let columns = |wanted: String, belief: Belief| {
         let same =
-            move |(column, name): (usize, &&str)| same_name(name, &wanted).then_some(Candidate { column, guess });
+            move |(column, name): (usize, &&str)| same_name(name, &wanted).then_some(Candidate { column, belief });
         schema.iter().enumerate().filter_map(same)
     };
     if let Some(name) = configured {
-        return columns(name.to_owned(), false).collect();
+        return columns(name.to_owned(), Belief::Sure).collect();
     }
     let export_names = EXPORT_NAMES.iter().filter(|(which, _)| *which == property).map(|(_, name)| *name);
     // The export's name first: `SessionId` can only be the session's, while `Id` could be a row's.
     let mut found: Vec<_> =
-        export_names.chain([property.name()]).flat_map(|name| columns(name.to_owned(), false)).collect();
-    if found.is_empty() && ENUMERATED.contains(&property) {
-        found.extend(columns(format!("{}{LOCALIZED}", property.name()), false));
+        export_names.chain([property.name()]).flat_map(|name| columns(name.to_owned(), Belief::Sure)).collect();
+    if ENUMERATED.contains(&property) {
+        let belief = if found.is_empty() { Belief::Sure } else { Belief::Named };
+        found.extend(columns(format!("{}{LOCALIZED}", property.name()), belief));
     }
     if property == Property::SessionType {
-        found.extend(columns(ATTRIBUTE.to_owned(), true));
+        found.extend(columns(ATTRIBUTE.to_owned(), Belief::Named));
+        found.extend(columns(format!("{ATTRIBUTE}{LOCALIZED}"), Belief::Named));
     }
     found
 }
@@ -228,6 +267,39 @@ mod tests {
     }
 
     #[test]
+    fn the_text_beside_an_enum_tells_what_an_unpublished_number_means() {
+        let columns = Columns::default();
+        let (number, text) = ("_remoteAssistanceSessionType", "_remoteAssistanceSessionType_loc");
+        let both = |raw: Cell<'static>, beside: &'static str| {
+            read(&columns, Property::SessionType, &[(text, beside.into()), (number, raw)])
+        };
+        assert_eq!(both(Cell::Integer(7), "Unattended"), "Unattended".into());
+        assert_eq!(both("7".into(), "Unattended"), "Unattended".into());
+        assert_eq!(both("".into(), "Unattended"), "Unattended".into());
+        // In another language it tells nothing, and a known number needs no text.
+        assert_eq!(both(Cell::Integer(7), "Unbeaufsichtigt"), Cell::Integer(7));
+        assert_eq!(both(Cell::Integer(1), "Unattended"), Cell::Integer(1));
+        assert_eq!(both("holographic".into(), "Unattended"), "holographic".into());
+        let state = Property::SharerEnrollmentState;
+        let both = [("sharerEnrollmentState", Cell::Integer(9)), ("sharerEnrollmentState_loc", "Not contacted".into())];
+        assert_eq!(read(&columns, state, &both), "Not contacted".into());
+        // A number is one of an enum only: no other property has a text beside it.
+        let name = [("HelperFirstName", "9".into()), ("HelperFirstName_loc", "Enrolled".into())];
+        assert_eq!(read(&columns, Property::HelperFirstName, &name), "9".into());
+    }
+
+    #[test]
+    fn underscores_case_order_and_doubles_of_columns_do_not_matter() {
+        let columns = Columns::default();
+        // The report sorts its columns by name; a first column of the name that holds something wins.
+        let more = [("__HELPEREMAIL", "".into()), ("helperEmail", "a@b.c".into()), ("_helperemail", "d@e.f".into())];
+        assert_eq!(read(&columns, Property::HelperEmail, &more), "a@b.c".into());
+        let mut backwards = more.clone();
+        backwards.reverse();
+        assert_eq!(read(&columns, Property::HelperEmail, &backwards), "d@e.f".into());
+    }
+
+    #[test]
     fn attribute_is_the_session_type_only_where_it_names_one() {
         let columns = Columns::default();
         let attribute = |cell: Cell<'static>| read(&columns, Property::SessionType, &[("Attribute", cell)]);
@@ -237,6 +309,8 @@ mod tests {
         {
             assert_eq!(attribute(other), Cell::Absent);
         }
+        let localized = [("Attribute", Cell::Integer(7)), ("Attribute_loc", "View only".into())];
+        assert_eq!(read(&columns, Property::SessionType, &localized), "View only".into());
         let both = |better: Cell<'static>| {
             let more = [("Attribute", "elevation".into()), ("RemoteAssistanceSessionType", better)];
             read(&columns, Property::SessionType, &more)

@@ -1,7 +1,8 @@
 //! Microsoft Graph, or what stands in for it, over HTTP.
 //!
 //! `network` has the ways out, which tenants share; `transport` makes one attempt under every limit;
-//! `retry` decides whether another follows, `rate` when; `auth` gets the token; [`Client`] joins them. The token goes to the configured origin only.
+//! `retry` decides whether another follows, `rate` when; `auth` gets the token; [`Client`] joins them.
+//! The token goes to the configured origin only; a download goes to another and takes no token.
 
 mod auth;
 mod body;
@@ -9,6 +10,7 @@ mod claims;
 mod client;
 mod entra;
 mod errors;
+mod metadata;
 mod network;
 mod rate;
 mod retry;
@@ -20,11 +22,13 @@ mod trust;
 mod url;
 
 pub use claims::Claims;
-pub use client::{Client, Request};
+pub use client::{Client, DownloadError, Request};
+pub use errors::error_text;
 pub use network::Network;
-pub use retry::{Budget, RetryPolicy, Timeouts};
+pub use retry::{Budget, RetryPolicy, Timeouts, retry_after};
 pub use transport::Answer;
 
-pub(super) use errors::answer_is_html;
+pub(super) use errors::{answer_is_html, one_line};
 pub(super) use retry::Attempt;
-pub(super) use url::{below, follow, shown};
+pub(super) use trust::roots;
+pub(super) use url::{below, download, follow, shown};

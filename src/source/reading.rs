@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use super::columns::Survey;
 use super::{Page, SourceError};
 
-pub(super) use paged::{Decoded, Decoder, Paged, Paging, Unreadable};
+pub(super) use paged::{Decoded, Decoder, Paged, Paging, Rows, Unreadable};
 
 /// One reading of a source. Pages come by [`Reading::next_page`]; what it learned besides them is asked
 /// afterwards.
@@ -35,8 +35,8 @@ pub struct Far {
 pub trait Progress: Send + Sync + 'static {
     /// A page was read.
     fn page(&self, far: Far);
-    /// The service is at work before it has a page: what it does, in a few words.
-    fn waiting(&self, what: &'static str);
+    /// A step begins that may take long and brings no page: what it is, in a few words.
+    fn step(&self, what: &'static str);
     /// The reading is over: to its last page, or before it by an error or because nobody wants it.
     fn ended(&self, whole: bool);
 }
@@ -63,6 +63,8 @@ pub(super) trait Pages: Send {
     }
     /// Whether the last page was read.
     fn is_finished(&self) -> bool;
+    /// As [`Reading::committed`].
+    fn committed(&mut self) {}
 }
 
 impl Reading {
@@ -118,6 +120,12 @@ impl Reading {
     /// Whether the last page was read and every promised row came.
     pub fn is_complete(&self) -> bool {
         self.pages.is_finished() && self.pages.rows_missing() == 0
+    }
+
+    /// Everything that was read is durable, so that it need not be read again. Without this word it
+    /// is taken for lost.
+    pub fn committed(mut self) {
+        self.pages.committed();
     }
 }
 

@@ -115,22 +115,34 @@ impl<'de> Visitor<'de> for RowsSeed<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let mut cells = Vec::with_capacity(self.mapping.width);
         // Each row is cut out first, so that one that no JSON reader accepts costs itself only.
+        let mut cells = Vec::with_capacity(self.mapping.width);
         while let Some(raw) = seq.next_element::<&'de RawValue>()? {
-            cells.clear();
-            let seed = CellsSeed { cells: &mut cells, width: self.mapping.width };
-            match seed.deserialize(&mut serde_json::Deserializer::from_str(raw.get())) {
-                Ok(found) if found == self.mapping.width => self.page.push(&self.mapping.row(&cells)),
-                Ok(found) => self.page.rejects.push(wrong_width(found, self.mapping.width)),
-                Err(_) => self.page.rejects.push(Reject::anonymous(
-                    RejectReason::BrokenRow,
-                    "the row is not an array, or holds a value that is not JSON",
-                )),
-            }
+            read_row(raw.get(), self.mapping, &mut cells, self.page);
         }
         Ok(())
     }
+}
+
+/// Reads one row that stands alone; `cells` is room for its cells.
+pub(super) fn read_row<'t>(text: &'t str, mapping: &Mapping, cells: &mut Vec<Cell<'t>>, page: &mut Page) {
+    cells.clear();
+    let seed = CellsSeed { cells, width: mapping.width };
+    let mut json = serde_json::Deserializer::from_str(text);
+    match seed.deserialize(&mut json).and_then(|found| json.end().map(|()| found)) {
+        Ok(found) if found == mapping.width => page.push(&mapping.row(cells)),
+        Ok(found) => page.rejects.push(wrong_width(found, mapping.width)),
+        Err(_) => page.rejects.push(Reject::anonymous(
+            RejectReason::BrokenRow,
+            "the row is not an array, or holds a value that is not JSON",
+        )),
+    }
+}
+
+/// Reads a `Schema` that stands alone: the names of the columns.
+pub(super) fn read_schema(text: &str) -> Result<Vec<String>, serde_json::Error> {
+    let columns: Vec<WireColumn<'_>> = serde_json::from_str(text)?;
+    Ok(columns.into_iter().map(|column| column.name.into_owned()).collect())
 }
 
 fn wrong_width(found: usize, width: usize) -> Reject {

@@ -233,6 +233,8 @@ pub fn quick() -> RetryPolicy {
         first_wait: Duration::from_millis(1),
         longest_wait: Duration::from_millis(1),
         loss_per_poll: Duration::from_secs(30),
+        first_look: Duration::from_millis(1),
+        longest_look: Duration::from_millis(1),
         ..RetryPolicy::default()
     }
 }
@@ -248,6 +250,12 @@ pub fn collection_tenant(fake: &Fake) -> config::Tenant {
     tenant(fake, config::Source::Collection { path: "/v1.0/sessions".to_owned(), page_size: None })
 }
 
+/// A tenant that reads the export of the fake without a token.
+pub fn export_tenant(fake: &Fake, job_timeout: Duration) -> config::Tenant {
+    let select = ["SessionId", "Sessionstart", "Sessionend"].map(str::to_owned).to_vec();
+    tenant(fake, config::Source::ExportJob { columns: Vec::new(), select, job_timeout })
+}
+
 fn tenant(fake: &Fake, source: config::Source) -> config::Tenant {
     config::Tenant {
         name: "contoso".into(),
@@ -259,6 +267,7 @@ fn tenant(fake: &Fake, source: config::Source) -> config::Tenant {
         requests_per_minute: config::DEFAULT_REQUESTS_PER_MINUTE,
         credential: config::Credential::None,
         source,
+        enrollment_lookup: None,
         poll_interval: Duration::from_secs(300),
         lookback: Duration::from_secs(30 * 86400),
         first_run: config::FirstRun::Count,

@@ -12,7 +12,7 @@ use crate::session::{Cell, Reject, RejectReason, Row, SessionReport};
 /// A [`Cell`] on the wire.
 pub(super) struct WireCell<'a>(pub Cell<'a>);
 
-impl<'de> Deserialize<'de> for WireCell<'de> {
+impl<'de: 'a, 'a> Deserialize<'de> for WireCell<'a> {
     #[inline]
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(CellVisitor).map(Self)
@@ -93,6 +93,13 @@ impl Page {
         match row.read().and_then(whole_id) {
             Ok(report) => self.reports.push(report),
             Err(reject) => self.rejects.push(reject),
+        }
+    }
+
+    /// Says of the rejects from the one at `first` on which row they were.
+    pub(super) fn number_rejects(&mut self, first: usize, row: u64) {
+        for reject in self.rejects.iter_mut().skip(first) {
+            reject.detail = format!("row {row}: {}", reject.detail).into();
         }
     }
 }

@@ -120,7 +120,8 @@ fn row(tenant: &TenantStatus, now: DateTime<Utc>) -> Markup {
 /// all is well.
 fn remarks(tenant: &TenantStatus) -> Markup {
     html! {
-        @if tenant.last_error.is_some() || tenant.rows_missing > 0 {
+        @let lookup_error = tenant.enrollment_lookup.as_ref().and_then(|lookup| lookup.last_error.as_ref());
+        @if tenant.last_error.is_some() || tenant.rows_missing > 0 || lookup_error.is_some() {
             tr .remarks {
                 td colspan="6" {
                     @if let Some(error) = &tenant.last_error {
@@ -128,6 +129,9 @@ fn remarks(tenant: &TenantStatus) -> Markup {
                     }
                     @if tenant.rows_missing > 0 {
                         p { "The service left out " (tenant.rows_missing) " rows that it had promised." }
+                    }
+                    @if let Some(error) = lookup_error {
+                        p { "Enrollment states could not be looked up: " strong { (error.reason.as_str()) } ": " (error.message) }
                     }
                 }
             }
@@ -165,6 +169,8 @@ fn length(length: TimeDelta) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use chrono::TimeZone;
     use prometheus::Registry;
 
@@ -177,21 +183,7 @@ mod tests {
     }
 
     fn tenant(name: &str) -> TenantStatus {
-        TenantStatus {
-            tenant: name.into(),
-            source: "sessions_report",
-            poll_interval_seconds: 300.0,
-            restored: false,
-            up: None,
-            last_success: None,
-            last_poll: None,
-            last_poll_duration_seconds: None,
-            last_error: None,
-            sessions_counted: 0,
-            sessions_in_progress: None,
-            last_session_end: None,
-            rows_missing: 0,
-        }
+        TenantStatus::unpolled(name.into(), "sessions_report", Duration::from_secs(300))
     }
 
     fn rendered(tenants: Vec<TenantStatus>) -> String {
@@ -200,6 +192,7 @@ mod tests {
             http: HttpMetrics::register(&registry).unwrap(),
             exposition: Exposition::new(Vec::new(), registry),
             status: Status::default().into(),
+            reloads: None,
             version: "1.2.3",
             started: now() - TimeDelta::hours(1),
             now,

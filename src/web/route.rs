@@ -13,7 +13,8 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use serde::Serialize;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::error;
 
 use super::body::Body;
@@ -24,6 +25,7 @@ use crate::status::TenantStatus;
 const LANDING: &str = "/";
 const HEALTHY: &str = "/-/healthy";
 const READY: &str = "/-/ready";
+const RELOAD: &str = "/-/reload";
 const STATUS: &str = "/status";
 /// The label of requests for anything else.
 const OTHER: &str = "other";
@@ -31,6 +33,8 @@ const OTHER: &str = "other";
 const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
+/// How much of the time for a request a reload may take before the answer says that it takes longer.
+const RELOAD_SHARE: f64 = 0.9;
 /// When a scraper that was refused may try again, in seconds. A scrape takes milliseconds.
 const RETRY_AFTER_SECONDS: &str = "1";
 
@@ -38,6 +42,8 @@ const RETRY_AFTER_SECONDS: &str = "1";
 #[derive(Debug)]
 pub(super) struct Routes {
     telemetry_path: Box<str>,
+    /// Whether `/-/reload` does anything.
+    lifecycle: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +52,23 @@ enum Route {
     Telemetry,
     Healthy,
     Ready,
+    Reload,
     Status,
 }
 
+impl Route {
+    /// The methods that it answers.
+    fn methods(self) -> [Method; 2] {
+        match self {
+            Self::Reload => [Method::POST, Method::PUT],
+            _ => [Method::GET, Method::HEAD],
+        }
+    }
+}
+
 impl Routes {
-    pub(super) fn new(telemetry_path: &str) -> Self {
-        Self { telemetry_path: telemetry_path.into() }
+    pub(super) fn new(telemetry_path: &str, lifecycle: bool) -> Self {
+        Self { telemetry_path: telemetry_path.into(), lifecycle }
     }
 
     fn find(&self, path: &str) -> Option<Route> {
@@ -60,6 +77,7 @@ impl Routes {
             LANDING => Some(Route::Landing),
             HEALTHY => Some(Route::Healthy),
             READY => Some(Route::Ready),
+            RELOAD => Some(Route::Reload),
             STATUS => Some(Route::Status),
             _ => None,
         }
@@ -72,6 +90,7 @@ impl Routes {
             Some(Route::Landing) => LANDING,
             Some(Route::Healthy) => HEALTHY,
             Some(Route::Ready) => READY,
+            Some(Route::Reload) => RELOAD,
             Some(Route::Status) => STATUS,
             None => OTHER,
         }
@@ -82,6 +101,7 @@ impl Routes {
         http.declare(&self.telemetry_path, &[200, 500, 503]);
         http.declare(HEALTHY, &[200, 503]);
         http.declare(READY, &[200, 503]);
+        http.declare(RELOAD, if self.lifecycle { &[200, 500] } else { &[403] });
         http.declare(STATUS, &[200]);
         http.declare(OTHER, &[404]);
         if self.find(LANDING) == Some(Route::Landing) {
@@ -107,7 +127,7 @@ pub fn check_telemetry_path(path: &str) -> Result<(), InvalidTelemetryPath> {
         "does not begin with a slash"
     } else if !path.bytes().all(plain) {
         "has characters that a path cannot have unescaped"
-    } else if [HEALTHY, READY, STATUS].contains(&path) {
+    } else if [HEALTHY, READY, RELOAD, STATUS].contains(&path) {
         "is another page's"
     } else {
         return Ok(());
@@ -124,12 +144,16 @@ pub(super) async fn answer(server: Arc<Server>, request: Request<Incoming>) -> R
     let answer = match (route, request.method()) {
         _ if !has_one_host(&request) => Answer::text(StatusCode::BAD_REQUEST, "One Host header is needed.\n"),
         (None, _) => Answer::text(StatusCode::NOT_FOUND, "There is no such page.\n"),
-        (Some(route), &Method::GET | &Method::HEAD) => respond(&server, route, request.headers()).await,
-        (Some(_), _) => Answer::text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.\n")
-            .with(ALLOW, "GET, HEAD"),
+        (Some(route), method) if route.methods().contains(method) => respond(&server, route, request.headers()).await,
+        (Some(Route::Reload), _) => not_allowed("POST, PUT"),
+        (Some(_), _) => not_allowed("GET, HEAD"),
     };
     server.state.http.answered(server.routes.label(route), answer.status.as_u16(), arrived.elapsed());
     answer.into_response(in_flight)
+}
+
+fn not_allowed(allowed: &'static str) -> Answer {
+    Answer::text(StatusCode::METHOD_NOT_ALLOWED, format!("Methods answered here: {allowed}.\n")).with(ALLOW, allowed)
 }
 
 /// HTTP/1.1 demands exactly one Host header (RFC 9112, §3.2); two are how proxies are fooled.
@@ -153,6 +177,7 @@ async fn respond(server: &Arc<Server>, route: Route, headers: &HeaderMap) -> Ans
         Route::Ready => {
             Answer::text(StatusCode::SERVICE_UNAVAILABLE, "Not ready: the first poll of every tenant has yet to end.\n")
         }
+        Route::Reload => reload(&server.state).await,
         Route::Status => match serde_json::to_vec(&StatusPage::new(&server.state, ready(server))) {
             Ok(json) => Answer::new(StatusCode::OK, JSON, json),
             Err(error) => internal(&error),
@@ -165,6 +190,35 @@ fn ready(server: &Server) -> bool {
         server.ready.store(true, Ordering::Relaxed);
     }
     server.ready.load(Ordering::Relaxed)
+}
+
+/// Has the configuration reloaded, and waits until it is. A client that hangs up does not stop it.
+async fn reload(state: &State) -> Answer {
+    let Some(reloads) = &state.reloads else {
+        return Answer::text(StatusCode::FORBIDDEN, "Lifecycle API is not enabled.\n");
+    };
+    let stopping = || Answer::text(StatusCode::SERVICE_UNAVAILABLE, "The exporter is stopping.\n");
+    let (request, outcome) = oneshot::channel();
+    match reloads.try_send(request) {
+        Ok(()) => {}
+        Err(TrySendError::Closed(_)) => return stopping(),
+        Err(TrySendError::Full(_)) => {
+            return Answer::text(StatusCode::SERVICE_UNAVAILABLE, "Too many reloads are waiting; try again later.\n")
+                .with(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+    }
+    // Before the connection would be cut.
+    match tokio::time::timeout(state.limits.request.mul_f64(RELOAD_SHARE), outcome).await {
+        Ok(Ok(Ok(()))) => Answer::text(StatusCode::OK, "Reloaded.\n"),
+        Ok(Ok(Err(refused))) => {
+            Answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("Failed to reload the configuration: {refused}\n"))
+        }
+        Ok(Err(_)) => stopping(),
+        Err(_) => Answer::text(
+            StatusCode::GATEWAY_TIMEOUT,
+            "The reload takes long and goes on; the log and exporter_config_last_reload_successful tell how it ends.\n",
+        ),
+    }
 }
 
 /// Renders on a thread that may block where more than a little has to be encoded: that takes tens of
@@ -271,7 +325,7 @@ mod tests {
 
     #[test]
     fn paths_are_matched_whole() {
-        let routes = Routes::new("/metrics");
+        let routes = Routes::new("/metrics", false);
         assert_eq!(routes.find("/"), Some(Route::Landing));
         assert_eq!(routes.find("/metrics"), Some(Route::Telemetry));
         for path in ["/metrics/", "/metric", "//", "", "*", "/-/", "/status/x"] {
@@ -281,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_telemetry_path_of_slash_takes_the_landing_page_away() {
-        let routes = Routes::new("/");
+        let routes = Routes::new("/", false);
         assert_eq!(routes.find("/"), Some(Route::Telemetry));
         assert_eq!(routes.find("/metrics"), None);
     }
@@ -291,7 +345,8 @@ mod tests {
         for path in ["/", "/metrics", "/a/b.txt", "/-/metrics"] {
             assert_eq!(check_telemetry_path(path), Ok(()));
         }
-        for path in ["", "metrics", "/me trics", "/a?b", "/ä", "/%20", "/status", "/-/healthy", "/-/ready"] {
+        for path in ["", "metrics", "/me trics", "/a?b", "/ä", "/%20", "/status", "/-/healthy", "/-/ready", "/-/reload"]
+        {
             let error = check_telemetry_path(path).unwrap_err().to_string();
             assert!(error.ends_with("; choose another, such as /metrics"), "{path}: {error}");
         }

@@ -33,7 +33,7 @@ fn read(arguments: &[&str]) -> Result<Cli, Stop> {
 #[test]
 fn help_of_each_command() {
     insta::assert_snapshot!("help", answer(&["--help"]));
-    for command in ["demo", "simulate", "healthcheck"] {
+    for command in ["check", "demo", "simulate", "healthcheck"] {
         insta::assert_snapshot!(format!("help_{command}"), answer(&[command, "--help"]));
     }
 }
@@ -91,7 +91,7 @@ fn wrong_usage_is_one_line_and_exits_64() {
 fn a_bad_configuration_exits_64() {
     let file = "tests/fixtures/config/bad/name-empty.yaml";
     let problem = "tenants[0].name: empty; give the tenant a short name";
-    for command in ["serve", "once"] {
+    for command in ["serve", "check", "once"] {
         let expected = format!("remote-assistance-exporter: error: {file}:3: {problem}\n");
         assert_eq!(failure(&[command, "--config.file", file]), (64, expected));
     }

@@ -74,6 +74,7 @@ fn what_is_not_configured_has_its_default() {
     assert_eq!(tenant.graph_url.as_str(), "https://graph.example:8443/");
     assert_eq!((tenant.first_run, &tenant.proxy), (FirstRun::Count, &Proxy::Environment));
     assert_eq!((tenant.poll_interval.as_secs(), tenant.lookback.as_secs()), (300, 2_592_000));
+    assert_eq!(tenant.enrollment_lookup, None);
     let Source::SessionsReport { page_size, path, columns } = &tenant.source else { panic!("{tenant:?}") };
     assert_eq!((*page_size, columns.len()), (50, 0));
     assert_eq!(path, "/beta/deviceManagement/reports/getRemoteAssistanceSessionsReport");
@@ -87,6 +88,7 @@ fn a_tenant_overrides_global_key_by_key() {
     assert_eq!(first.authority_url.as_str(), "https://login.microsoftonline.us/");
     assert_eq!((first.poll_interval.as_secs(), first.lookback.as_secs()), (5400, 2_592_000));
     assert_eq!(first.first_run, FirstRun::Baseline);
+    assert_eq!((first.enrollment_lookup, second.enrollment_lookup), (Some(Duration::from_secs(1800)), None));
     assert!(
         matches!(&first.credential, Credential::ClientSecret { secret: Secret::Inline(text), .. } if &**text == "s3cr3t")
     );
@@ -108,6 +110,37 @@ fn a_tenant_overrides_global_key_by_key() {
     assert!(matches!(second.credential, Credential::BearerTokenFile { .. }));
     let Source::Collection { path, page_size } = &second.source else { panic!("{second:?}") };
     assert_eq!((path.as_str(), *page_size), ("/archive/sessions('all')", Some(500)));
+}
+
+#[test]
+fn files_need_no_credential_and_use_none() {
+    let yaml = "global: {credential: {kind: client_secret, client_id: x, client_secret: HUNTER}}\n\
+                tenants: [{name: a, source: {kind: files, directory: drop, columns: {endDateTime: Finished}}}]";
+    let config = Config::from_yaml(yaml, Path::new("/etc/exporter/test.yaml")).unwrap();
+    let [tenant] = &config.tenants[..] else { panic!("{config:?}") };
+    assert!(tenant.tenant_id.is_none() && matches!(tenant.credential, Credential::None), "{tenant:?}");
+    let Source::Files { directory, columns } = &tenant.source else { panic!("{tenant:?}") };
+    assert_eq!(directory, Path::new("/etc/exporter/drop"));
+    assert_eq!(columns[..], [(Property::EndDateTime, "Finished".to_owned())]);
+    // Devices are looked up in Graph, wherever the reports come from.
+    let yaml = "tenants: [{name: a, enrollment_lookup: true, source: {kind: files, directory: drop}}]";
+    let error = Config::from_yaml(yaml, Path::new("test.yaml")).unwrap_err().to_string();
+    assert!(error.contains("tenants[0].credential: missing"), "{error}");
+}
+
+#[test]
+fn an_export_asks_for_the_documented_columns_unless_told_otherwise() {
+    let config = good("export.yaml");
+    let [plain, own] = &config.tenants[..] else { panic!("{config:?}") };
+    let Source::ExportJob { columns, select, job_timeout } = &plain.source else { panic!("{plain:?}") };
+    assert_eq!((columns.len(), job_timeout.as_secs()), (0, 900));
+    assert_eq!((select.len(), &*select[0], &*select[17]), (18, "Attribute", "SharerLastName"));
+    let Source::ExportJob { columns, select, job_timeout } = &own.source else { panic!("{own:?}") };
+    assert_eq!(columns, &[(Property::SharerOs, "SharerOs".to_owned())]);
+    assert_eq!(
+        (select.join(" ").as_str(), job_timeout.as_secs()),
+        ("SessionId Sessionstart Sessionend SharerOs", 3600)
+    );
 }
 
 #[test]
@@ -307,13 +340,81 @@ fn the_authority_host_selects_the_cloud() {
 fn a_missing_variable_is_named() {
     for (index, (name, _)) in BASE.iter().enumerate() {
         let remedy = "not set; set it, or name a configuration with --config.file, or try the command demo";
+        let remedy = match *name {
+            "AZURE_CLIENT_SECRET" => {
+                "not set; set it, or AZURE_CLIENT_CERTIFICATE_PATH or AZURE_FEDERATED_TOKEN_FILE, or name a \
+                 configuration with --config.file, or try the command demo"
+            }
+            _ => remedy,
+        };
         let mut without = BASE;
         without[index].1 = " ";
         assert_eq!(environment(&without).unwrap_err(), format!("environment: {name}: {remedy}"));
     }
-    for name in ["AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE"] {
-        let expected = format!("environment: {name}: not supported yet; set AZURE_CLIENT_SECRET instead");
-        assert_eq!(environment(&[BASE[0], BASE[1], (name, "/x")]).unwrap_err(), expected);
-        assert!(environment(&[BASE[0], BASE[1], BASE[2], (name, "/x")]).is_ok(), "a secret comes first");
+}
+
+#[test]
+fn a_secret_comes_before_a_certificate_and_that_before_a_federated_token() {
+    let certificate = format!("{FIXTURES}/good/ca.pem");
+    let token = format!("{FIXTURES}/good/secret.txt");
+    let (secret, certificate, password, token) = (
+        BASE[2],
+        ("AZURE_CLIENT_CERTIFICATE_PATH", &*certificate),
+        ("AZURE_CLIENT_CERTIFICATE_PASSWORD", "s3cr3t"),
+        ("AZURE_FEDERATED_TOKEN_FILE", &*token),
+    );
+    for (variables, kind) in [
+        (vec![secret, certificate, password, token], "client_secret"),
+        (vec![certificate, password, token], "client_certificate"),
+        (vec![certificate], "client_certificate"),
+        (vec![password, token], "workload_identity"),
+    ] {
+        let config = environment(&[&BASE[..2], &variables].concat()).unwrap();
+        let credential = &config.tenants[0].credential;
+        assert_eq!((credential.kind(), credential.client_id()), (kind, Some("app")));
+        assert!(!format!("{credential:?}").contains("s3cr3t"));
+        if let Credential::ClientCertificate { password: given, .. } = credential {
+            assert_eq!(given.is_some(), variables.contains(&password));
+        }
+    }
+    let error = environment(&[BASE[0], BASE[1], ("AZURE_FEDERATED_TOKEN_FILE", "/no/such")]).unwrap_err();
+    assert!(error.starts_with("environment: AZURE_FEDERATED_TOKEN_FILE: the file cannot be read (No such"), "{error}");
+}
+
+#[test]
+fn workload_identity_takes_what_is_left_out_from_the_variables() {
+    let read = |yaml: &str, variables: &[(&str, &str)]| {
+        let variables: HashMap<_, _> = variables.iter().copied().collect();
+        let lookup = |name: &str| variables.get(name).map(|value| (*value).to_owned());
+        Config::from_yaml_in(yaml, &Path::new(FIXTURES).join("good/x.yaml"), &lookup).map_err(|error| error.to_string())
+    };
+    let token_file = std::fs::canonicalize(Path::new(FIXTURES).join("good/secret.txt")).unwrap();
+    let set = [
+        ("AZURE_TENANT_ID", "set.example"),
+        ("AZURE_CLIENT_ID", "set-app"),
+        ("AZURE_FEDERATED_TOKEN_FILE", token_file.to_str().unwrap()),
+    ];
+    let least = "tenants: [{name: a, credential: {kind: workload_identity}}]";
+    let tenant = |config: Config| (config.tenants[0].tenant_id.clone(), config.tenants[0].credential.clone());
+    let (tenant_id, credential) = tenant(read(least, &set).unwrap());
+    assert_eq!((tenant_id.as_deref(), credential.client_id()), (Some("set.example"), Some("set-app")));
+    assert!(matches!(credential, Credential::WorkloadIdentity { token_file: file, .. } if file == token_file));
+
+    let whole = "tenants: [{name: a, tenant_id: own.example, credential: {kind: workload_identity, client_id: own, \
+                 token_file: secret.txt}}]";
+    let (tenant_id, credential) = tenant(read(whole, &set).unwrap());
+    assert_eq!((tenant_id.as_deref(), credential.client_id()), (Some("own.example"), Some("own")));
+
+    for (missing, told) in [
+        ("AZURE_TENANT_ID", "tenants[0].tenant_id: missing; the credential's kind workload_identity needs it, add it"),
+        ("AZURE_CLIENT_ID", "tenants[0].credential.client_id: missing; add it, or set the variable AZURE_CLIENT_ID"),
+        (
+            "AZURE_FEDERATED_TOKEN_FILE",
+            "tenants[0].credential.token_file: missing; add it, or set the variable AZURE_FEDERATED_TOKEN_FILE",
+        ),
+    ] {
+        let others: Vec<_> = set.iter().copied().filter(|(name, _)| *name != missing).collect();
+        let error = read(least, &others).unwrap_err();
+        assert!(error.ends_with(told), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! What README and CHANGELOG say is what the program has.
 
-mod markdown;
+pub mod markdown;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -20,13 +20,8 @@ use crate::support::{Exporter, Lab, get, wait_for};
 use markdown::{README, blocks, code, section, table};
 
 /// Keys that the configuration knows in order to say that it does not support them yet.
-const NOT_SUPPORTED_YET: &[&str] = &[
-    "credential.certificate_file",
-    "credential.certificate_password_file",
-    "source.directory",
-    "source.job_timeout",
-    "source.select",
-];
+const NOT_SUPPORTED_YET: &[&str] =
+    &["credential.certificate_file", "credential.certificate_password_file"];
 
 fn metrics() -> Vec<Vec<&'static str>> {
     table(section("Metrics"), "metric")
@@ -95,6 +90,7 @@ fn every_flag_explains_itself_and_those_named_exist() {
     for flag in commands.iter().flat_map(|command| command.get_arguments()) {
         assert!(flag.get_help().is_some(), "{flag}");
         flags.extend(flag.get_long());
+        flags.extend(flag.get_visible_aliases().unwrap_or_default());
     }
     assert!(flags.len() > 10, "{flags:?}");
     let flag = |text: &'static str| text.split(|c: char| !c.is_ascii_lowercase() && !"-._".contains(c)).next().unwrap();
@@ -126,11 +122,16 @@ fn the_command_lines_are_understood() {
 fn the_paths_are_answered() {
     let lab = Lab::new(vec![TenantOptions::manual("contoso")], |_| {});
     let configuration = lab.configuration("poll_interval: 1s", &[("contoso", "")]);
-    let mut exporter = Exporter::start(lab.arguments(&configuration));
+    let arguments = lab.arguments(&configuration).into_iter().chain(["--web.enable-lifecycle".to_owned()]);
+    let mut exporter = Exporter::start(arguments);
     let documented: BTreeSet<_> = table(section("Commands"), "path").iter().map(|row| code(row[0])[0]).collect();
     for path in &documented {
         let address = exporter.address();
-        wait_for(path, || Some(get(address, path).unwrap().status).filter(|status| *status == 200));
+        let status = |exporter: &mut Exporter| match *path {
+            "/-/reload" => exporter.reload().status,
+            path => get(address, path).unwrap().status,
+        };
+        wait_for(path, || Some(status(&mut exporter)).filter(|status| *status == 200));
     }
     let scrape = exporter.scrape();
     let label = |series: &String| {
@@ -213,7 +214,7 @@ fn the_defaults_are_what_they_are_said_to_be() {
         assert_eq!(hash(&metrics, &tenant), hash("", ""), "{key}: {default}");
         checked += 1;
     }
-    assert_eq!(checked, 8);
+    assert_eq!(checked, 10);
 }
 
 #[test]

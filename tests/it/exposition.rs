@@ -47,7 +47,8 @@ fn exposition() -> Exposition {
     own.config_loaded(0xfeed_beef, start());
     own.committed(Duration::from_millis(8));
     own.commit_failed();
-    let contoso = own.tenant("contoso", Duration::from_secs(300));
+    let contoso = own.tenant("contoso");
+    contoso.declare(Duration::from_secs(300));
     contoso.request(Endpoint::Token, Some(200), Duration::from_millis(100));
     contoso.token_expires(start() + TimeDelta::hours(1));
     contoso.request(Endpoint::SessionsReport, Some(429), Duration::from_millis(20));
@@ -55,7 +56,8 @@ fn exposition() -> Exposition {
     contoso.retry();
     contoso.request(Endpoint::SessionsReport, Some(200), Duration::from_millis(750));
     contoso.poll_succeeded(start() + TimeDelta::milliseconds(1500), Duration::from_millis(1500));
-    let fabrikam = own.tenant(FABRIKAM, Duration::from_secs(30));
+    let fabrikam = own.tenant(FABRIKAM);
+    fabrikam.declare(Duration::from_secs(30));
     fabrikam.request(Endpoint::Collection, None, Duration::from_secs(30));
     fabrikam.poll_failed(FailureReason::Timeout, Duration::from_secs(30));
     let http = HttpMetrics::register(&registry).unwrap();

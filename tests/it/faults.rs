@@ -5,23 +5,28 @@
 //! - `bodies`: answers that are no report, cut off, or without an end.
 //! - `access`: tokens, permissions, and addresses that the token must not reach.
 //! - `paging`: links and totals that lead astray.
+//! - `exports`: export jobs that go astray, and downloads of all kinds.
 //! - `rows`: rows that are double, disordered, unknown or broken.
 
 mod access;
-mod bench;
+pub mod bench;
 mod bodies;
+mod exports;
 mod paging;
 mod rows;
 mod service;
 
 use remote_assistance_exporter::simulator::Scenario;
 
-/// Every scenario, by the module here that has it: a new one must find its place.
+/// Every scenario, by the module that has it: a new one must find its place.
 #[test]
 fn every_scenario_has_a_test() {
     let tests = [
+        ("networks", include_str!("networks/limits.rs")),
         ("access", include_str!("faults/access.rs")),
         ("bodies", include_str!("faults/bodies.rs")),
+        ("downloads", include_str!("faults/exports/downloads.rs")),
+        ("jobs", include_str!("faults/exports/jobs.rs")),
         ("paging", include_str!("faults/paging.rs")),
         ("rows", include_str!("faults/rows.rs")),
         ("service", include_str!("faults/service.rs")),

@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use flate2::Compression;
@@ -65,6 +66,7 @@ fn reading(tenant: &str, count: u32, now: DateTime<Utc>) -> Batch {
         clock: Clock { now, cautious: now },
         first: true,
         reports,
+        devices: Arc::default(),
         rejects: Vec::new(),
         end: Some(EndOfReading { rows_missing: 0 }),
     }

@@ -3,22 +3,32 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+mod check;
 mod cli;
 mod config;
+mod credentials;
 mod demo;
 mod docs;
+mod enrollment;
 mod exactness;
+mod exports;
 mod exposition;
 mod failures;
 mod faults;
+mod files;
+mod fuzz;
 mod golden;
 mod ledger;
 mod memory;
+mod microsoft;
+mod networks;
 mod once;
 mod prometheus;
+mod reload;
 mod stopping;
 mod storage;
 mod support;
 mod tidy;
 mod tools;
+mod truth;
 mod web;

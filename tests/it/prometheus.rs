@@ -144,8 +144,10 @@ fn nothing_was_reset_by_the_restart(prometheus: &Prometheus) {
     }
 }
 
+/// Whether only those tenants have the metric whose configuration asks for it; the demo's do not.
 fn is_opt_in(metric: &Metric) -> bool {
-    metric.name == catalogue::HELPER_SESSIONS.name
+    let of_others = [catalogue::HELPER_SESSIONS, catalogue::FILES_SET_ASIDE, catalogue::CREDENTIAL_EXPIRY];
+    of_others.iter().any(|other| other.name == metric.name) || metric.name.contains("_enrollment_lookup_")
 }
 
 fn series_names(metric: &Metric) -> Vec<String> {
@@ -248,7 +250,7 @@ fn everybody_reads_it(demo: &mut Exporter) {
     tools::promtool_is_silent(&text);
     let (text, openmetrics) = (tools::parse(Format::Text, &text), tools::parse(Format::OpenMetrics, &openmetrics));
     assert!(text.families.keys().eq(openmetrics.families.keys()));
-    assert!(text.families.len() > catalogue::all().count(), "process_* are there too");
+    assert!(text.families.keys().any(|name| name.starts_with("process_")));
 }
 
 /// Prometheus has units from OpenMetrics alone, so they show in which format it scrapes us.

@@ -35,6 +35,7 @@ pub fn stand_ins() -> insta::internals::SettingsBindDropGuard {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(r"localhost:\d+", "localhost:PORT");
     settings.add_filter(r"request-id [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "request-id GUID");
+    settings.add_filter(r"Sessions_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "Sessions_GUID");
     settings.add_filter(r"Activity ID: [0-9a-f-]+", "Activity ID: GUID");
     settings.add_filter(r"/\S+/\.tmp\w+/", "DIRECTORY/");
     settings.bind_to_scope()
@@ -115,6 +116,16 @@ impl Exporter {
     #[track_caller]
     pub fn status(&mut self) -> serde_json::Value {
         serde_json::from_slice(&get(self.address(), "/status").unwrap().body).unwrap()
+    }
+
+    /// Has it reload, and returns its answer.
+    #[track_caller]
+    pub fn reload(&mut self) -> Answer {
+        let address = self.address();
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!("POST /-/reload HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        exchange(stream, &request).unwrap()
     }
 
     /// Waits until a scrape satisfies the condition, and returns that scrape.

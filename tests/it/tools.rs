@@ -64,8 +64,9 @@ pub fn promtool_is_silent(exposition: &str) {
     assert!(output.status.success() && said.is_empty(), "{}: {}", output.status, String::from_utf8_lossy(&said));
 }
 
+/// Runs a tool on this input.
 #[track_caller]
-fn feed(command: &mut Command, input: &str) -> Output {
+pub fn feed(command: &mut Command, input: &str) -> Output {
     let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = started.unwrap_or_else(|error| panic!("{command:?}: {error}; tests/run installs it"));
     let mut stdin = child.stdin.take().unwrap();

@@ -3,6 +3,7 @@
 mod client;
 mod limits;
 mod pages;
+mod reload;
 mod stopping;
 
 use std::net::SocketAddr;
@@ -48,6 +49,7 @@ impl Server {
             exposition: Exposition::new(vec![Box::new(Unsettled::default())], registry.clone()),
             http: HttpMetrics::register(&registry).unwrap(),
             status: status.clone(),
+            reloads: None,
             version: "1.2.3",
             started: DateTime::from_timestamp(1_774_000_000, 0).unwrap(),
             now: || DateTime::from_timestamp(1_774_003_600, 0).unwrap(),
@@ -100,21 +102,7 @@ async fn until(mut is_true: impl FnMut() -> bool) {
 }
 
 fn tenant(name: &str) -> TenantStatus {
-    TenantStatus {
-        tenant: name.into(),
-        source: "sessions_report",
-        poll_interval_seconds: 300.0,
-        restored: false,
-        up: None,
-        last_success: None,
-        last_poll: None,
-        last_poll_duration_seconds: None,
-        last_error: None,
-        sessions_counted: 7,
-        sessions_in_progress: None,
-        last_session_end: None,
-        rows_missing: 0,
-    }
+    TenantStatus::unpolled(name.into(), "sessions_report", Duration::from_secs(300))
 }
 
 /// A part that is never as it was, so that every scrape is rendered on a thread that may block: a

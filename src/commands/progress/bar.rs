@@ -66,7 +66,7 @@ impl Progress for Bar {
         });
     }
 
-    fn waiting(&self, what: &'static str) {
+    fn step(&self, what: &'static str) {
         self.show(|state, bar| {
             if std::mem::take(&mut state.measured) {
                 bar.set_style(style(SPINNER));
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(terminal.contents(), "");
         bar.page(far(1, 50, None));
         assert!(terminal.contents().contains("50 rows, "), "{}", terminal.contents());
-        bar.waiting("the service makes the report");
+        bar.step("the service makes the report");
         bar.ended(true);
         assert_eq!(terminal.contents(), "");
         bar.page(far(1, 50, Some(200)));

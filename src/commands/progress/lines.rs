@@ -22,7 +22,7 @@ struct State {
     last: Option<Instant>,
     /// The number of pages at which the next line is due.
     pages: Option<u64>,
-    waiting: Option<&'static str>,
+    step: Option<&'static str>,
     over: bool,
 }
 
@@ -34,9 +34,9 @@ impl Progress for Lines {
         }
     }
 
-    fn waiting(&self, what: &'static str) {
-        if self.with(|state| state.waiting(what, Instant::now())) {
-            info!(what, "Waiting for the service");
+    fn step(&self, what: &'static str) {
+        if self.with(|state| state.step(what, Instant::now())) {
+            info!(step = what, "Working");
         }
     }
 
@@ -69,11 +69,11 @@ impl State {
         due
     }
 
-    /// Whether a line is due of what the service does.
-    fn waiting(&mut self, what: &'static str, now: Instant) -> bool {
-        let due = !self.over && (self.waiting != Some(what) || self.is_old(now));
+    /// Whether a line is due of the step that goes on.
+    fn step(&mut self, what: &'static str, now: Instant) -> bool {
+        let due = !self.over && (self.step != Some(what) || self.is_old(now));
         if due {
-            (self.waiting, self.last) = (Some(what), Some(now));
+            (self.step, self.last) = (Some(what), Some(now));
         }
         due
     }
@@ -116,16 +116,16 @@ mod tests {
         assert!(lines.with(|state| state.page(far(1), now)), "a failed reading was not the first");
         lines.ended(true);
         lines.ended(false);
-        assert!(!lines.with(|state| state.page(far(1), now) || state.waiting("x", now)));
+        assert!(!lines.with(|state| state.page(far(1), now) || state.step("x", now)));
     }
 
     #[test]
-    fn what_the_service_does_is_told_when_it_changes_and_every_ten_seconds() {
+    fn a_step_is_told_when_it_changes_and_every_ten_seconds() {
         let start = Instant::now();
         let mut state = State::default();
         let at = |seconds| start + Duration::from_secs(seconds);
         let due = [("a", 0), ("a", 9), ("a", 10), ("b", 11), ("b", 20), ("b", 21)]
-            .map(|(what, seconds)| state.waiting(what, at(seconds)));
+            .map(|(what, seconds)| state.step(what, at(seconds)));
         assert_eq!(due, [true, false, true, true, false, true]);
     }
 
@@ -141,14 +141,14 @@ mod tests {
             lines.page(Far { pages: 1, rows: 50, total: Some(120) });
             lines.ended(false);
             lines.page(Far { pages: 1, rows: 50, total: None });
-            lines.waiting("the job runs");
+            lines.step("the job runs");
         });
         assert_eq!(
             *written.lock().unwrap(),
             [
                 "Reading pages=1 rows=50 rows_total=120 percent=41",
                 "Reading pages=1 rows=50",
-                "\"Waiting for the service\" what=\"the job runs\"",
+                "Working step=\"the job runs\"",
             ]
         );
     }

@@ -13,9 +13,9 @@ use crate::ledger::files::{Files, Opener};
 
 /// How many more writing operations succeed; far more than there are when healthy.
 #[derive(Debug, Clone)]
-struct Fuse(Arc<AtomicU64>);
+pub(super) struct Fuse(pub(super) Arc<AtomicU64>);
 
-const HEALTHY: u64 = 1 << 40;
+pub(super) const HEALTHY: u64 = 1 << 40;
 
 impl Fuse {
     fn burn(&self) -> io::Result<()> {
@@ -23,7 +23,7 @@ impl Fuse {
         if left == Ok(0) { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
     }
 
-    fn set(&self, left: u64) {
+    pub(super) fn set(&self, left: u64) {
         self.0.store(left, Ordering::SeqCst);
     }
 }
@@ -58,13 +58,13 @@ impl<B: StorageBackend> StorageBackend for Fused<B> {
     }
 }
 
-fn fused(directory: &Path, fuse: &Fuse) -> Ledger {
+pub(super) fn fused(directory: &Path, fuse: &Fuse, settings: Settings) -> Ledger {
     let fuse = fuse.clone();
     let opener: Opener = Box::new(move |path| {
         let file = std::fs::OpenOptions::new().read(true).write(true).open(path)?;
         redb::Builder::new().create_with_backend(Fused { below: FileBackend::new(file)?, fuse: fuse.clone() })
     });
-    Ledger::open_files(Files::lock_with(directory, opener).unwrap(), settings(), noon()).unwrap()
+    Ledger::open_files(Files::lock_with(directory, opener).unwrap(), settings, noon()).unwrap()
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_commit_that_fails_at_any_step_is_as_if_it_had_never_been_tried() {
     for step in 0.. {
         let directory = tempfile::tempdir().unwrap();
         let fuse = Fuse(Arc::new(AtomicU64::new(HEALTHY)));
-        let mut ledger = fused(directory.path(), &fuse);
+        let mut ledger = fused(directory.path(), &fuse, settings());
         count(&mut ledger, reading(vec![session("1", TimeDelta::hours(1))]));
         let before = ledger.snapshot();
         let second = reading((2..40).map(|n| session(&n.to_string(), TimeDelta::hours(n))).collect());

@@ -1,8 +1,10 @@
 //! The rules of counting, one by one.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::ledger::totals::{Subject, Window};
-use crate::session::{EnrollmentState, Os, RejectReason, Role};
+use crate::session::{DeviceStates, EnrollmentState, Os, RejectReason, Role};
 
 fn fates(applied: &Applied) -> Vec<(&'static str, u64)> {
     applied.fates.iter().filter(|(_, n)| **n > 0).map(|(fate, n)| (fate.as_str(), *n)).collect()
@@ -29,6 +31,37 @@ fn a_duplicate_in_one_batch_counts_once() {
     let one = session("1", TimeDelta::hours(1));
     let applied = count(&mut ledger, reading(vec![one.clone(), one.clone(), one]));
     assert_eq!(fates(&applied), [("counted", 1), ("duplicate", 2)]);
+    assert_identity(&contoso(&ledger));
+}
+
+#[test]
+fn a_state_that_the_report_lacks_is_completed_and_amends_nothing() {
+    const DEVICE: &str = "0d4f2c1e-9a3b-4c5d-8e6f-708192a3b4c5";
+    let directory = tempfile::tempdir().unwrap();
+    let mut ledger = open(directory.path());
+    let mut said = session("said", TimeDelta::hours(1));
+    said.helper.device_aad_id = Some(DEVICE.into());
+    said.helper.enrollment_state = EnrollmentState::Unknown;
+    said.sharer.device_aad_id = Some(DEVICE.to_uppercase().into());
+    let knowing = |reports: Vec<SessionReport>, state| {
+        let mut devices = DeviceStates::default();
+        devices.set(DEVICE, state);
+        Batch { devices: Arc::new(devices), ..reading(reports) }
+    };
+    let applied = count(&mut ledger, knowing(vec![said.clone()], EnrollmentState::Failed));
+    assert_eq!(fates(&applied), [("counted", 1)]);
+    let participants = contoso(&ledger).participants;
+    assert_eq!(participants[Role::Helper][EnrollmentState::Unknown].value, 1, "what the report says wins");
+    assert_eq!(participants[Role::Sharer][EnrollmentState::Failed].value, 1);
+
+    for known in [
+        knowing(vec![said.clone()], EnrollmentState::Failed),
+        knowing(vec![said.clone()], EnrollmentState::Enrolled),
+        reading(vec![said]),
+    ] {
+        assert_eq!(fates(&count(&mut ledger, known)), [("duplicate", 1)]);
+        assert_eq!(contoso(&ledger).participants, participants);
+    }
     assert_identity(&contoso(&ledger));
 }
 

@@ -17,6 +17,10 @@ enum Step {
     Read(Vec<(u8, Option<i32>, u8)>),
     /// The program starts again.
     Restart,
+    /// The tenant is taken out of the configuration and put in again.
+    Away,
+    /// A reload that changes nothing.
+    Reload,
     /// Time passes, in hours.
     Wait(u16),
 }
@@ -26,6 +30,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => prop::collection::vec(row, 0..12).prop_map(Step::Read),
         1 => Just(Step::Restart),
+        1 => Just(Step::Away),
+        1 => Just(Step::Reload),
         2 => (0..400_u16).prop_map(Step::Wait),
     ];
     prop::collection::vec(step, 1..30)
@@ -122,6 +128,14 @@ proptest! {
                     drop(ledger);
                     ledger = open(directory.path());
                 }
+                Step::Away => {
+                    let mut without = settings();
+                    without.tenants.retain(|tenant| &*tenant.name != "contoso");
+                    ledger.reconfigure(without, now).unwrap();
+                    prop_assert_eq!(ledger.snapshot().tenants.len(), 1);
+                    ledger.reconfigure(settings(), now).unwrap();
+                }
+                Step::Reload => ledger.reconfigure(settings(), now).unwrap(),
                 Step::Read(rows) => {
                     let reports: Vec<_> = rows
                         .iter()

@@ -49,7 +49,7 @@ async fn the_token_endpoint_refuses_as_entra_does() {
             "invalid_resource",
             500_011,
         ),
-        (&path, good.replace("client_secret", "password"), 400, "invalid_request", 900_144),
+        (&path, good.replace("client_secret", "password"), 401, "invalid_client", 7_000_216),
     ];
     for (path, form, status, error, number) in cases {
         let reply = client.post_form(path, &form).await;

@@ -88,7 +88,8 @@ mod tests {
         assert_eq!(survey.properties.len(), Property::ALL.len());
         assert_eq!(columns(&survey, Property::Id), ["_SessionId"]);
         assert_eq!(columns(&survey, Property::SessionType), ["Attribute"]);
-        assert_eq!(columns(&survey, Property::HelperEnrollmentState), ["HelperEnrollmentState"]);
+        let state = ["HelperEnrollmentState", "_helperEnrollmentState_loc"];
+        assert_eq!(columns(&survey, Property::HelperEnrollmentState), state);
         assert_eq!(columns(&survey, Property::HelperOs), Vec::<&str>::new());
         assert_eq!(survey.unused, ["Date"]);
         assert!(survey.is_readable());

@@ -1,35 +1,43 @@
 //! Tokens: where they come from, how long they are kept, and who sees them.
+//!
+//! A token is kept until shortly before it expires and renewed earlier, while a failure still costs
+//! nothing: the kept one goes on. What proves the identity is read at each use ([`proof`]); where it
+//! has changed, a new token is asked for at once, again while the kept one goes on.
+
+mod ask;
+mod certificate;
+mod cli;
+mod proof;
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use azure_core::cloud::CustomConfiguration;
-use azure_core::credentials::TokenCredential as _;
-use azure_core::http::{ClientOptions, RetryOptions, Transport};
-use azure_identity::{ClientSecretCredential, ClientSecretCredentialOptions};
-use chrono::DateTime;
 use http::HeaderValue;
-use serde::Deserialize;
-use tokio::io::AsyncReadExt as _;
-use url::Url;
 
+use self::ask::{Asker, Issued};
+use self::proof::{Evidence, Fingerprint, Proof};
 use super::claims::Claims;
 use super::client::Link;
-use super::entra;
-use super::errors::one_line;
 use super::retry::{Attempt, Budget, Failure, Retry};
-use super::token_wire::TokenWire;
-use super::url::shown;
-use crate::config;
+use crate::config::{self, Credential};
 use crate::source::SourceError;
 use crate::status::FailureReason;
 
-/// A token is renewed when this much of its life is left, so that it does not expire on the way.
-const RENEWAL_MARGIN: Duration = Duration::from_secs(300);
-/// A file with a secret or a token holds a few KiB at most; more is the wrong file.
-const MAX_SECRET_BYTES: u64 = 64 * 1024;
+/// A token is renewed when this much of its life is left: at the default poll interval there are two
+/// more polls to try in, so that a token endpoint that is away for minutes fails none of them.
+const RENEWAL_MARGIN: Duration = Duration::from_secs(900);
+/// A token is sent until this much of its life is left, so that it does not expire on the way.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
+/// How long an early renewal may take: a request waits for it that the kept token could serve.
+const EARLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// After an early renewal that failed, until the next one.
+const EARLY_PAUSE: Duration = Duration::from_secs(60);
+/// How long a token from a file is sent after it could last be read there, where it does not say itself
+/// when it expires.
+const FILE_GRACE: Duration = Duration::from_secs(300);
+/// How often a refused proof is read again within one asking: it may be exchanged just then.
+const MAX_REREADS: u32 = 2;
 /// Shorter texts are not blotted out of messages: they would take half the message with them, and no
 /// secret is one.
 const MIN_REDACTED_BYTES: usize = 8;
@@ -43,114 +51,189 @@ pub(super) struct Token {
 
 /// How a tenant's tokens are had.
 pub(super) struct Credentials {
-    kind: config::Credential,
-    tenant_id: Option<String>,
-    authority: Url,
-    scope: String,
+    asker: Asker,
     /// Locked while a token is asked for, so that it is asked for once.
-    cached: tokio::sync::Mutex<Option<Cached>>,
+    state: tokio::sync::Mutex<State>,
 }
 
-struct Cached {
+#[derive(Default)]
+struct State {
+    kept: Option<Kept>,
+    /// What was read last.
+    proof: Option<Proof>,
+    /// The early renewal that failed last: by which proof, if any, and when the next one may follow.
+    failed: Option<(Option<Fingerprint>, Instant)>,
+}
+
+struct Kept {
     token: Token,
+    /// By which proof it was had.
+    fingerprint: Fingerprint,
     renew_at: Instant,
+    expires_at: Instant,
 }
 
 impl Credentials {
     /// Reads nothing and sends nothing yet.
     pub fn new(tenant: &config::Tenant) -> Self {
-        Self {
-            kind: tenant.credential.clone(),
+        let asker = Asker {
+            credential: tenant.credential.clone(),
             tenant_id: tenant.tenant_id.clone(),
             authority: tenant.authority_url.clone(),
             scope: format!("{}/.default", tenant.graph_url.origin().ascii_serialization()),
-            cached: tokio::sync::Mutex::new(None),
-        }
+        };
+        Self { asker, state: tokio::sync::Mutex::default() }
     }
 
     /// The token to send now, or `None` where none is configured.
     pub async fn token(&self, link: &Arc<Link>, budget: &mut Budget) -> Result<Option<Token>, SourceError> {
-        match &self.kind {
-            config::Credential::None => Ok(None),
-            // Read at each use: whoever keeps it fresh may replace it at any time.
-            config::Credential::BearerTokenFile { token_file } => {
-                let text = secret_file("credential.token_file", token_file).await?;
-                let whence = format!("credential.token_file {}", token_file.display());
-                Token::new(&text, &whence).map(Some)
-            }
-            config::Credential::ClientSecret { client_id, secret } => {
-                let mut cached = self.cached.lock().await;
-                if let Some(kept) = cached.as_ref().filter(|kept| Instant::now() < kept.renew_at) {
-                    return Ok(Some(kept.token.clone()));
-                }
-                let secret = client_secret(secret).await?;
-                let kept = cached.insert(self.ask(client_id, &secret, link, budget).await?);
-                Ok(Some(kept.token.clone()))
-            }
+        let credential = &self.asker.credential;
+        if matches!(credential, Credential::None) {
+            return Ok(None);
         }
+        let mut state = self.state.lock().await;
+        let now = Instant::now();
+        let usable = state.kept.as_ref().is_some_and(|kept| now < kept.expires_at);
+        let read = match usable {
+            true => Proof::read(credential, state.proof.as_ref()).await,
+            false => Proof::read_patiently(credential, state.proof.as_ref()).await,
+        };
+        if let Ok(proof) = &read {
+            state.note(proof, link);
+        }
+        if usable {
+            self.renew_early(&mut state, read, now, link).await;
+        } else {
+            let kept = self.ask(read?, &mut state, link, budget).await?;
+            state.kept = Some(kept);
+        }
+        Ok(state.kept.as_ref().map(|kept| kept.token.clone()))
     }
 
     /// Drops the kept token: the service does not accept it.
     pub async fn forget(&self) {
-        *self.cached.lock().await = None;
+        self.state.lock().await.kept = None;
     }
 
+    /// Renews a kept token that is due, or leaves it as it is.
+    async fn renew_early(&self, state: &mut State, read: Result<Proof, SourceError>, now: Instant, link: &Arc<Link>) {
+        let Some(kept) = &state.kept else { return };
+        let fingerprint = read.as_ref().ok().map(|proof| proof.fingerprint);
+        let due = now >= kept.renew_at || fingerprint != Some(kept.fingerprint);
+        let waits = state.failed.is_some_and(|(failed, until)| failed == fingerprint && now < until);
+        if !due || waits {
+            return;
+        }
+        let left = kept.expires_at.saturating_duration_since(now);
+        let renewed = match read {
+            Ok(proof) => tokio::time::timeout(EARLY_TIMEOUT, self.ask_once(&proof, link, false))
+                .await
+                .unwrap_or_else(|_| Err(late()))
+                .map_err(|failure| failure.error),
+            Err(error) => Err(error),
+        };
+        match renewed {
+            Ok(kept) => {
+                state.kept = Some(kept);
+                state.failed = None;
+            }
+            Err(error) => {
+                state.failed = Some((fingerprint, now + EARLY_PAUSE));
+                tracing::warn!(
+                    reason = %error.message,
+                    valid_seconds = left.as_secs(),
+                    "no new token yet; the one at hand goes on"
+                );
+            }
+        }
+    }
+
+    /// Asks with a poll's patience.
     async fn ask(
         &self,
-        client_id: &str,
-        secret: &str,
+        mut proof: Proof,
+        state: &mut State,
         link: &Arc<Link>,
         budget: &mut Budget,
-    ) -> Result<Cached, SourceError> {
-        let (mut attempt, mut fresh) = (Attempt::first(), false);
+    ) -> Result<Kept, SourceError> {
+        let (mut attempt, mut fresh, mut rereads) = (Attempt::first(), false, 0);
         loop {
-            let mut failure = match self.ask_once(client_id, secret, link, fresh).await {
-                Ok(cached) => return Ok(cached),
+            let failure = match self.ask_once(&proof, link, fresh).await {
+                Ok(kept) => return Ok(kept),
                 Err(failure) => failure,
             };
-            failure.error.message = redact(&failure.error.message, secret, "<secret>");
+            let read = Proof::read(&self.asker.credential, Some(&proof)).await;
+            let changed = read.ok().filter(|read| read.fingerprint != proof.fingerprint);
+            if let Some(changed) = changed {
+                state.note(&changed, link);
+                proof = changed;
+                if failure.retry == Retry::Never && rereads < MAX_REREADS {
+                    rereads += 1;
+                    link.observer.retry();
+                    continue;
+                }
+            }
             fresh = budget.pause(failure, attempt, &*link.observer).await?;
             attempt = attempt.next();
         }
     }
 
-    async fn ask_once(&self, client_id: &str, secret: &str, link: &Arc<Link>, fresh: bool) -> Result<Cached, Failure> {
-        let wire = Arc::new(TokenWire::new(link.clone(), fresh));
-        let mut cloud = CustomConfiguration::default();
-        cloud.authority_host = self.authority.as_str().to_owned();
-        let client_options = ClientOptions {
-            transport: Some(Transport::new(wire.clone())),
-            // Its own retries go on for over a minute and then hide the cause; ours count and stop.
-            retry: RetryOptions::none(),
-            cloud: Some(Arc::new(cloud.into())),
-            ..ClientOptions::default()
-        };
-        let tenant_id = self.tenant_id.as_deref().unwrap_or_default();
-        let options = ClientSecretCredentialOptions { client_options };
-        let credential =
-            ClientSecretCredential::new(tenant_id, client_id.to_owned(), secret.to_owned().into(), Some(options))
-                .map_err(|error| unusable(&error))?;
-        let outcome = credential.get_token(&[&self.scope], None).await;
-        match (outcome, wire.take()) {
-            (Ok(token), Some(Ok(answer))) if !token.token.secret().is_empty() => {
-                if let Some(expires) = DateTime::from_timestamp(token.expires_on.unix_timestamp(), 0) {
-                    link.observer.token_expires(expires);
-                }
-                let token = Token::new(token.token.secret(), "the token endpoint's answer").map_err(Failure::from)?;
-                Ok(Cached { token, renew_at: Instant::now() + kept_for(&answer.body) })
-            }
-            (_, Some(Ok(answer))) => Err(entra::failure(&answer, &shown(&self.endpoint(tenant_id)))),
-            (_, Some(Err(failure))) => Err(failure),
-            (Err(error), None) => Err(unusable(&error)),
-            (Ok(_), None) => Err(unusable(&"it was not asked")),
+    /// Where a token comes from, for messages.
+    fn whence(&self) -> String {
+        match &self.asker.credential {
+            Credential::BearerTokenFile { token_file } => format!("credential.token_file {}", token_file.display()),
+            credential => format!("the token by credential.kind {}", credential.kind()),
         }
     }
 
-    fn endpoint(&self, tenant_id: &str) -> Url {
-        let mut endpoint = self.authority.clone();
-        endpoint.set_path(&format!("/{tenant_id}/oauth2/v2.0/token"));
-        endpoint
+    async fn ask_once(&self, proof: &Proof, link: &Arc<Link>, fresh: bool) -> Result<Kept, Failure> {
+        let asked = self.asker.once(proof, link, fresh).await;
+        let kept = asked.and_then(|issued| Kept::new(issued, proof, &self.whence(), link).map_err(Failure::from));
+        kept.map_err(|mut failure| {
+            failure.error.message = proof.redact(&failure.error.message);
+            failure
+        })
     }
+}
+
+impl State {
+    /// Takes down what was read, and tells when a certificate expires that was not known yet.
+    fn note(&mut self, proof: &Proof, link: &Link) {
+        let known = self.proof.as_ref().is_some_and(|known| known.fingerprint == proof.fingerprint);
+        if let (Evidence::Certificate(certificate), false) = (&proof.evidence, known) {
+            link.observer.credential_expires(certificate.not_after());
+        }
+        self.proof = Some(proof.clone());
+    }
+}
+
+impl Kept {
+    fn new(issued: Issued, proof: &Proof, whence: &str, link: &Link) -> Result<Self, SourceError> {
+        let now = Instant::now();
+        let token = Token::new(&issued.text, whence)?;
+        let (renew_in, expires_in) = match (&proof.evidence, issued.expires) {
+            // Whoever keeps the file fresh renews it; nothing is asked before it changes.
+            (Evidence::Token(_), None) => (FILE_GRACE, FILE_GRACE),
+            (Evidence::Token(_), Some(_)) => (issued.lifetime, issued.lifetime),
+            _ => kept_for(issued.lifetime),
+        };
+        if let Some(expires) = issued.expires {
+            link.observer.token_expires(expires);
+        }
+        Ok(Self { token, fingerprint: proof.fingerprint, renew_at: now + renew_in, expires_at: now + expires_in })
+    }
+}
+
+/// After how long a token is renewed, and after how long it is not sent any more. Of a short life at
+/// least half is used, and hardly less than all.
+fn kept_for(lifetime: Duration) -> (Duration, Duration) {
+    let renewed = lifetime.saturating_sub(RENEWAL_MARGIN).max(lifetime / 2);
+    (renewed, lifetime.saturating_sub(EXPIRY_MARGIN).max(lifetime / 10 * 9))
+}
+
+fn late() -> Failure {
+    let seconds = EARLY_TIMEOUT.as_secs();
+    SourceError::new(FailureReason::Timeout, format!("credential: no answer within {seconds} s")).into()
 }
 
 impl Token {
@@ -185,59 +268,6 @@ impl fmt::Debug for Token {
     }
 }
 
-impl From<SourceError> for Failure {
-    fn from(error: SourceError) -> Self {
-        Self { error, retry: Retry::Never }
-    }
-}
-
 fn redact(message: &str, secret: &str, stand_in: &str) -> String {
     if secret.len() < MIN_REDACTED_BYTES { message.to_owned() } else { message.replace(secret, stand_in) }
-}
-
-/// The credential could not even ask: its own settings are wrong.
-fn unusable(why: &dyn fmt::Display) -> Failure {
-    SourceError::new(FailureReason::Credential, format!("credential: {}", one_line(&why.to_string()))).into()
-}
-
-/// How long a token of this answer is kept. Measured from its arrival on a clock that is never set.
-fn kept_for(answer: &[u8]) -> Duration {
-    #[derive(Deserialize)]
-    struct Lifetime {
-        expires_in: u64,
-    }
-    let seconds = serde_json::from_slice(answer).map_or(0, |Lifetime { expires_in }| expires_in);
-    let lifetime = Duration::from_secs(seconds.min(MAX_LIFETIME_SECONDS));
-    // A short-lived token is kept for half its life rather than not at all.
-    lifetime.saturating_sub(RENEWAL_MARGIN).max(lifetime / 2)
-}
-
-/// Longer than any token lives.
-const MAX_LIFETIME_SECONDS: u64 = 30 * 24 * 3600;
-
-async fn client_secret(secret: &config::Secret) -> Result<String, SourceError> {
-    match secret {
-        config::Secret::Inline(text) => Ok(text.to_string()),
-        config::Secret::File(path) => secret_file("credential.client_secret_file", path).await,
-    }
-}
-
-/// Reads a file with one secret; white space around it is an editor's, not the secret's.
-async fn secret_file(key: &str, path: &Path) -> Result<String, SourceError> {
-    let fail = |why: &str| SourceError::new(FailureReason::Credential, format!("{key} {}: {why}", path.display()));
-    let read = async {
-        let mut text = String::new();
-        let file = tokio::fs::File::open(path).await?;
-        file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text).await?;
-        std::io::Result::Ok(text)
-    };
-    let unreadable = |error| fail(&format!("{error}; it is read whenever it is needed: keep it in place and readable"));
-    let text = read.await.map_err(unreadable)?;
-    if text.len() as u64 > MAX_SECRET_BYTES {
-        return Err(fail(&format!("the file has more than {MAX_SECRET_BYTES} bytes: is it the right one?")));
-    }
-    match text.trim() {
-        "" => Err(fail("the file is empty")),
-        text => Ok(text.to_owned()),
-    }
 }

@@ -15,15 +15,21 @@ pub(super) struct Caps {
     pub wire: usize,
     /// Inflated.
     pub inflated: usize,
+    /// What an administrator can do for a smaller answer.
+    pub remedy: &'static str,
 }
 
 impl Caps {
     /// For answers with reports. A page holds 50 rows by default and a gateway's perhaps some thousands,
     /// about 800 bytes each; 64 MiB are 80,000 of them, and as the decoded rows take about as much
     /// again, one page stays within a few hundred MiB of memory whatever the service sends.
-    pub const PAGE: Self = Self { wire: 64 << 20, inflated: 128 << 20 };
-    /// For answers whose body is only quoted or holds a token: a few KiB are usual.
-    pub const SMALL: Self = Self { wire: 256 << 10, inflated: 256 << 10 };
+    pub const PAGE: Self = Self { wire: 64 << 20, inflated: 128 << 20, remedy: "a smaller source.page_size" };
+    /// For the archive of an export, which is kept whole while it is read. A session takes some 150
+    /// bytes of it, so 64 MiB hold a session every six seconds around the clock for 30 days; usual is a
+    /// few hundred KiB. Blob storage sends the archive as it is stored, without a content encoding.
+    pub const ARCHIVE: Self = Self { wire: 64 << 20, inflated: 64 << 20, remedy: "a shorter source.select" };
+    /// For answers whose body is only quoted, or holds a token or a job: a few KiB are usual.
+    pub const SMALL: Self = Self { wire: 256 << 10, inflated: 256 << 10, remedy: "" };
 }
 
 /// Why a body could not be taken.
@@ -137,7 +143,7 @@ mod tests {
         reader.finish()
     }
 
-    const CAPS: Caps = Caps { wire: 1000, inflated: 2000 };
+    const CAPS: Caps = Caps { wire: 1000, inflated: 2000, remedy: "" };
 
     #[test]
     fn plain_and_gzip_bodies_are_read_up_to_their_caps() {
@@ -157,7 +163,7 @@ mod tests {
     #[test]
     fn a_gzip_bomb_stops_at_the_inflated_cap() {
         let bomb = gzip(&vec![b'x'; 10_000_000]);
-        assert_eq!(read("gzip", &bomb, Caps { wire: 1 << 20, inflated: 2000 }), Err(BodyError::TooLarge(2000)));
+        assert_eq!(read("gzip", &bomb, Caps { wire: 1 << 20, ..CAPS }), Err(BodyError::TooLarge(2000)));
         assert_eq!(read("gzip", &gzip(&[b'x'; 2001]), CAPS), Err(BodyError::TooLarge(2000)));
     }
 

@@ -31,7 +31,7 @@ pub struct Claims {
 
 impl Claims {
     /// The claims of a JSON Web Token; `None` where the text is none, which a token need not be.
-    pub(super) fn of(token: &str) -> Option<Self> {
+    pub fn of(token: &str) -> Option<Self> {
         let mut parts = token.split('.');
         let (_header, claims, _signature) = (parts.next()?, parts.next()?, parts.next()?);
         if parts.next().is_some() {

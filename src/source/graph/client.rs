@@ -17,7 +17,7 @@ use super::rate::Rate;
 use super::retry::{Attempt, Budget, Failure, Retry, RetryPolicy};
 use super::transport::{Answer, Outgoing, Transport};
 use super::url::{is_protected, is_same_origin, shown};
-use crate::config;
+use crate::config::{self, ProxyUrl};
 use crate::session::Label as _;
 use crate::source::{Endpoint, Observer, SourceError};
 use crate::status::FailureReason;
@@ -27,7 +27,8 @@ use crate::status::FailureReason;
 pub struct Request {
     /// What it is for.
     pub endpoint: Endpoint,
-    /// The method: `GET` or a `POST` that only reads, since it may be sent again.
+    /// The method: `GET`, or a `POST` that may be sent again: it only reads, or submits an export job,
+    /// and one job more does no harm.
     pub method: Method,
     /// The address.
     pub url: Url,
@@ -37,6 +38,19 @@ pub struct Request {
     pub body: Option<Bytes>,
 }
 
+/// How blob storage says that an address opens nothing any more.
+const GONE: [StatusCode; 4] =
+    [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND, StatusCode::GONE];
+
+/// Why a download did not come.
+#[derive(Debug)]
+pub enum DownloadError {
+    /// The signature has expired, or the file is no longer there.
+    Gone(SourceError),
+    /// Anything else.
+    Failed(SourceError),
+}
+
 /// A client of one tenant's service.
 pub struct Client {
     origin: Url,
@@ -44,6 +58,8 @@ pub struct Client {
     credentials: Credentials,
     policy: RetryPolicy,
     rate: Rate,
+    /// Bounds of an answer with reports.
+    caps: Caps,
 }
 
 /// The way out, shared by requests to the service and to the token endpoint: one attempt, reported and
@@ -75,15 +91,26 @@ impl Client {
             let message = format!("graph_url {} is plain http: only loopback may be", shown(&tenant.graph_url));
             return Err(SourceError::new(FailureReason::BadRequest, message));
         }
-        let transport = Transport::new(network, tenant, policy.timeouts, caps)?;
+        let transport = Transport::new(network, tenant, policy.timeouts)?;
         let link = Arc::new(Link { transport, observer });
         let (origin, rate) = (tenant.graph_url.clone(), network.rate(tenant, &policy));
-        Ok(Self { origin, link, credentials: Credentials::new(tenant), policy, rate })
+        Ok(Self { origin, link, credentials: Credentials::new(tenant), policy, rate, caps })
     }
 
     /// A poll's whole patience.
     pub fn budget(&self) -> Budget {
         Budget::new(self.policy.clone())
+    }
+
+    /// The proxy by which requests to an address go, and the key or variable that names it.
+    pub fn proxy(&self, url: &Url) -> Option<(&'static str, &ProxyUrl)> {
+        self.link.transport.proxy(url)
+    }
+
+    /// At most this share of it, for what a poll can go without.
+    pub fn small_budget(&self, loss: Duration) -> Budget {
+        let loss_per_poll = self.policy.loss_per_poll.min(loss);
+        Budget::new(RetryPolicy { loss_per_poll, ..self.policy.clone() })
     }
 
     /// What the token that is sent now says of itself; `None` where none is configured or it is no JSON
@@ -125,6 +152,38 @@ impl Client {
         }
     }
 
+    /// Downloads a file that the service has left on another host. Neither the token nor anything else
+    /// of the service's goes there: the address alone, with the signature in its query, opens the file.
+    ///
+    /// # Errors
+    /// [`DownloadError::Gone`] where another attempt at this address cannot succeed and a new address
+    /// may; else as [`Client::send`]. No message holds the query.
+    pub async fn download(&self, url: &Url, budget: &mut Budget) -> Result<Bytes, DownloadError> {
+        let (mut attempt, mut fresh) = (Attempt::first(), false);
+        loop {
+            let outgoing = Outgoing {
+                method: Method::GET,
+                url: url.clone(),
+                headers: HeaderMap::new(),
+                body: None,
+                caps: Caps::ARCHIVE,
+            };
+            let failure = match self.link.attempt(Endpoint::ExportDownload, outgoing, fresh).await {
+                Ok(answer) if answer.status.is_success() => return Ok(answer.body),
+                Ok(answer) => {
+                    let failure = errors::failure(&answer, &Method::GET, url, Endpoint::ExportDownload);
+                    if GONE.contains(&answer.status) {
+                        return Err(DownloadError::Gone(failure.error));
+                    }
+                    failure
+                }
+                Err(failure) => failure,
+            };
+            fresh = budget.pause(failure, attempt, &*self.link.observer).await.map_err(DownloadError::Failed)?;
+            attempt = attempt.next();
+        }
+    }
+
     /// Waits before a request is sent again although its answer came: the body was cut short.
     pub async fn pause_after_cut(
         &self,
@@ -150,8 +209,9 @@ impl Client {
         if let Some(token) = token {
             headers.insert(header::AUTHORIZATION, token.header());
         }
+        let caps = if request.endpoint == Endpoint::ExportJob { Caps::SMALL } else { self.caps };
         let (method, url) = (request.method.clone(), request.url.clone());
-        let outgoing = Outgoing { method, url, headers, body: request.body.clone() };
+        let outgoing = Outgoing { method, url, headers, body: request.body.clone(), caps };
         self.link.attempt(request.endpoint, outgoing, fresh).await
     }
 }
@@ -172,7 +232,9 @@ impl Link {
     fn report(&self, endpoint: Endpoint, sent: &Outgoing, id: &str, result: &Result<Answer, Failure>, took: Duration) {
         let status = result.as_ref().ok().map(|answer| answer.status);
         self.observer.request(endpoint, status.map(|status| status.as_u16()), took);
-        if let Some(date) = result.as_ref().ok().and_then(Answer::date) {
+        // A download's host has a clock of its own.
+        let service = endpoint != Endpoint::ExportDownload;
+        if let Some(date) = result.as_ref().ok().and_then(Answer::date).filter(|_| service) {
             self.observer.date(date);
         }
         if status == Some(StatusCode::TOO_MANY_REQUESTS) {

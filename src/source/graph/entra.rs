@@ -41,21 +41,59 @@ pub(super) fn failure(answer: &Answer, endpoint: &str) -> Failure {
     Failure { error: SourceError::new(reason, message), retry }
 }
 
+/// The remedy for the first AADSTS number in a text.
+pub(super) fn remedy_in(text: &str) -> Option<&'static str> {
+    number_in(text.get(text.find("AADSTS")?..)?).and_then(remedy)
+}
+
+/// The number at the beginning of a description.
+fn number_in(description: &str) -> Option<u32> {
+    let digits = description.strip_prefix("AADSTS")?;
+    digits[..digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len())].parse().ok()
+}
+
+/// The numbers that administrators meet, as Microsoft's reference of error codes describes them and as
+/// Entra's own texts read. Any other number is told in Entra's words.
 fn remedy(number: u32) -> Option<&'static str> {
-    match number {
-        7_000_215 => Some(
-            "the client secret is wrong: set credential.client_secret (or the file) to the secret's value, not its id",
-        ),
-        7_000_222 => {
-            Some("the client secret has expired: add a new one to the app registration and set it in the credential")
+    Some(match number {
+        7_000_215 => {
+            "the client secret is wrong: set credential.client_secret (or the file) to the secret's value, not its id"
         }
-        700_016 => Some("the tenant has no application with this client_id: check client_id and tenant_id"),
-        500_011 => Some("this cloud does not know the Graph host that the token is for: check cloud and graph_url"),
-        90_002 => Some(
-            "there is no such tenant here: check tenant_id, and cloud, since each cloud knows its own tenants only",
-        ),
-        _ => None,
-    }
+        7_000_222 => {
+            "the client secret has expired: add a new one to the app registration and set it in the credential"
+        }
+        7_000_216 | 7_000_218 => "the credential did not arrive: a gateway at authority_url may have removed it",
+        700_016 => "the tenant has no application with this client_id: check client_id and tenant_id",
+        700_025 => "the application is a public client: switch public client flows off in its app registration",
+        70_001 | 7_000_112 => "the application is disabled: enable sign-in for it under Enterprise applications",
+        700_027 => {
+            "Entra does not know the certificate: upload the one in credential.certificate_file to the app registration, and check client_id"
+        }
+        700_030 => {
+            "Entra does not accept the certificate's subject: upload the certificate itself to the app registration"
+        }
+        700_024 => {
+            "the assertion is expired or not valid yet: check this machine's clock, and what keeps token_file fresh"
+        }
+        70_021 | 700_211 | 700_212 | 700_213 | 7_002_138 => {
+            "no federated credential of the application matches the token: compare issuer, subject and audience, letter by letter"
+        }
+        500_011 => "this cloud does not know the Graph host that the token is for: check cloud and graph_url",
+        70_011 | 1_002_012 => "Entra does not take the Graph host as a scope: check graph_url and cloud",
+        90_002 => {
+            "there is no such tenant here: check tenant_id, and cloud, since each cloud knows its own tenants only"
+        }
+        900_023 => "the tenant_id is neither a GUID nor a domain that Entra knows: check it",
+        90_038 => "the tenant is in another cloud: check cloud",
+        53_003 => "a Conditional Access policy blocks it: look at the sign-in logs of the application or account",
+        65_001 | 650_056 | 90_094 => {
+            "the application lacks admin consent: grant its permissions in the tenant and give admin consent"
+        }
+        50_034 => "the account is not in this tenant: check tenant_id and who is logged in",
+        50_076 | 50_079 => "the account has to prove itself again: log in anew",
+        50_196 => "Entra stopped a loop of the same request: lengthen poll_interval and look for other instances",
+        _ => return None,
+    })
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -68,11 +106,7 @@ struct Refusal {
 
 impl Refusal {
     fn number(&self) -> Option<u32> {
-        let written = || {
-            let digits = self.error_description.strip_prefix("AADSTS")?;
-            digits[..digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len())].parse().ok()
-        };
-        self.error_codes.first().copied().or_else(written)
+        self.error_codes.first().copied().or_else(|| number_in(&self.error_description))
     }
 
     /// The description's first line: what follows are trace ids and a time stamp.

@@ -22,10 +22,12 @@ pub(super) fn failure(answer: &Answer, method: &http::Method, url: &Url, endpoin
         .canonical_reason()
         .map_or_else(|| status.as_str().to_owned(), |name| format!("{} {name}", status.as_str()));
     let mut message = format!("{method} {} answered {code}", shown(url));
-    if let Some(text) = said(answer) {
+    if let Some(text) = error_text(&answer.body) {
         message.push_str(&format!(": {text}"));
     }
-    if let Some(id) = answer.headers.get("request-id").and_then(|id| id.to_str().ok()) {
+    // Graph's, or that of blob storage.
+    let id = ["request-id", "x-ms-request-id"].iter().find_map(|name| answer.headers.get(*name)?.to_str().ok());
+    if let Some(id) = id {
         message.push_str(&format!(" (request-id {})", one_line(id)));
     }
     if let Some(limit) = exceeded(answer) {
@@ -50,9 +52,9 @@ fn exceeded(answer: &Answer) -> Option<String> {
 fn verdict(answer: &Answer, endpoint: Endpoint) -> (FailureReason, Retry, String) {
     let again = |fresh| Retry::After { asked: retry_after(&answer.headers), fresh };
     match answer.status {
-        StatusCode::UNAUTHORIZED => (FailureReason::Unauthorized, Retry::Never, UNAUTHORIZED.into()),
+        StatusCode::UNAUTHORIZED => (FailureReason::Unauthorized, Retry::Never, unauthorized(endpoint).into()),
         StatusCode::FORBIDDEN => (FailureReason::Forbidden, Retry::Never, forbidden(endpoint).into()),
-        StatusCode::NOT_FOUND => (FailureReason::NotFound, Retry::Never, NOT_FOUND.into()),
+        StatusCode::NOT_FOUND => (FailureReason::NotFound, Retry::Never, not_found(endpoint).into()),
         StatusCode::TOO_MANY_REQUESTS => (FailureReason::Throttled, again(false), THROTTLED.into()),
         StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY => {
             (FailureReason::ServerError, again(false), SERVER_ERROR.into())
@@ -61,18 +63,25 @@ fn verdict(answer: &Answer, endpoint: Endpoint) -> (FailureReason, Retry, String
             (FailureReason::ServerError, again(true), SERVER_ERROR.into())
         }
         status if status.is_server_error() => (FailureReason::ServerError, Retry::Never, SERVER_ERROR.into()),
-        status if status.is_client_error() => (FailureReason::BadRequest, Retry::Never, BAD_REQUEST.into()),
-        status if status.is_redirection() => (FailureReason::InvalidResponse, Retry::Never, redirect(answer)),
+        status if status.is_client_error() => (FailureReason::BadRequest, Retry::Never, bad_request(endpoint).into()),
+        status if status.is_redirection() => (FailureReason::InvalidResponse, Retry::Never, redirect(answer, endpoint)),
         _ => (FailureReason::InvalidResponse, Retry::Never, String::new()),
     }
 }
 
-const UNAUTHORIZED: &str =
-    "the service does not accept the token: check that credential, tenant_id, cloud and graph_url belong together";
-const NOT_FOUND: &str = "check cloud, graph_url and source.path: there is no such resource here";
 const THROTTLED: &str = "the service is throttling: a longer poll_interval asks less of it";
 const SERVER_ERROR: &str = "the fault is the service's; the next poll tries again";
-const BAD_REQUEST: &str = "check source.path and the other keys of source";
+const EXPIRED: &str = "the export is gone or its signature has expired: a new job gets a new one";
+
+fn unauthorized(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::ExportDownload => EXPIRED,
+        _ => {
+            "the service does not accept the token: check that credential, tenant_id, cloud and graph_url belong \
+             together"
+        }
+    }
+}
 
 fn forbidden(endpoint: Endpoint) -> &'static str {
     match endpoint {
@@ -81,23 +90,59 @@ fn forbidden(endpoint: Endpoint) -> &'static str {
              DeviceManagementServiceConfig.Read.All or DeviceManagementConfiguration.Read.All and give admin consent \
              (a new permission takes effect with the next token)"
         }
+        Endpoint::ExportJob => {
+            "grant the application the Microsoft Graph application permission DeviceManagementConfiguration.Read.All \
+             (or, as Microsoft documents it, DeviceManagementConfiguration.ReadWrite.All) and give admin consent \
+             (a new permission takes effect with the next token)"
+        }
+        Endpoint::ExportDownload => EXPIRED,
+        Endpoint::AutopilotDevices => {
+            "grant the application the Microsoft Graph application permission \
+             DeviceManagementServiceConfig.Read.All and give admin consent, or set enrollment_lookup to false"
+        }
+        Endpoint::ManagedDevices => {
+            "grant the application the Microsoft Graph application permission \
+             DeviceManagementManagedDevices.Read.All and give admin consent, or set enrollment_lookup to false"
+        }
         Endpoint::Collection | Endpoint::Token => "grant the application what the service at source.path asks for",
     }
 }
 
-fn redirect(answer: &Answer) -> String {
+fn not_found(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::ExportJob => "check cloud and graph_url: there are no export jobs here, or the job is gone",
+        Endpoint::ExportDownload => EXPIRED,
+        _ => "check cloud, graph_url and source.path: there is no such resource here",
+    }
+}
+
+fn bad_request(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::ExportJob => "check source.select and the other keys of source",
+        Endpoint::ExportDownload => "the download's host refuses the address that the service gave",
+        _ => "check source.path and the other keys of source",
+    }
+}
+
+fn redirect(answer: &Answer, endpoint: Endpoint) -> String {
     let target = answer.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
     let host = target.and_then(|target| Url::parse(target).ok()).map(|url| url.origin().ascii_serialization());
     let to = host.map_or_else(String::new, |host| format!(" to {host}"));
-    format!("redirects{to} are not followed: name the service's own address in graph_url")
+    match endpoint {
+        Endpoint::ExportDownload => format!("redirects{to} are not followed; the next poll asks for another export"),
+        _ => format!("redirects{to} are not followed: name the service's own address in graph_url"),
+    }
 }
 
 /// What the service said, in one line.
-fn said(answer: &Answer) -> Option<String> {
-    if answer_is_html(&answer.body) {
+pub fn error_text(body: &[u8]) -> Option<String> {
+    if body.starts_with(b"<?xml") || body.starts_with("\u{feff}<?xml".as_bytes()) {
+        return xml_code(body);
+    }
+    if answer_is_html(body) {
         return Some("the answer is HTML (a proxy or gateway page?)".to_owned());
     }
-    let body: Value = serde_json::from_slice(&answer.body).ok()?;
+    let body: Value = serde_json::from_slice(body).ok()?;
     let error = body.get("error")?;
     // Graph has an object here, OAuth gateways a string.
     let code = error.get("code").or(Some(error)).and_then(Value::as_str).unwrap_or_default();
@@ -105,6 +150,16 @@ fn said(answer: &Answer) -> Option<String> {
     let message = one_line(&unwrapped(message.unwrap_or_default()));
     let text = [one_line(code), message].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
     Some(text.trim_end_matches('.').to_owned()).filter(|text| !text.is_empty())
+}
+
+/// The code of blob storage's error. Its other elements are not quoted: they may repeat the signature.
+fn xml_code(body: &[u8]) -> Option<String> {
+    /// Codes are a few words run together, such as `AuthenticationFailed`.
+    const MAX_CODE_BYTES: usize = 64;
+    let text = std::str::from_utf8(body).ok()?;
+    let (code, _) = text.split_once("<Code>")?.1.split_once("</Code>")?;
+    let plain = code.len() <= MAX_CODE_BYTES && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    plain.then(|| code.to_owned()).filter(|code| !code.is_empty())
 }
 
 /// Intune puts a JSON document into the message; what people can read is its own message.
@@ -125,7 +180,7 @@ pub fn answer_is_html(body: &[u8]) -> bool {
 }
 
 /// Foreign text for one line of a log: no control characters, no runs of spaces, not too long.
-pub(super) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let mut line = String::new();
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     for word in words {

@@ -208,3 +208,62 @@ impl<K, V> Default for Shared<K, V> {
         Self(Mutex::default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::testing::{Fake, report_tenant};
+
+    fn routes(network: &Network, tenant: &config::Tenant) -> Routes {
+        network.routes(tenant, Timeouts::default()).unwrap()
+    }
+
+    fn proxied(url: &str) -> Proxy {
+        let variable = Environment::read(|name| (name == "ALL_PROXY").then(|| url.to_owned()));
+        let url = variable.proxy("https").unwrap().unwrap().1.clone();
+        Proxy::Via { url, no_proxy: NoProxy::default() }
+    }
+
+    #[tokio::test]
+    async fn what_is_the_same_is_shared_and_what_nobody_uses_is_dropped() {
+        let network = Network::new(|_| None);
+        let mut tenant = report_tenant(&Fake::start(Vec::new()).await);
+        let first = routes(&network, &tenant);
+        assert!(Arc::ptr_eq(&first.direct, &routes(&network, &tenant).direct));
+        let patient = Timeouts { total: Duration::from_secs(999), ..Timeouts::default() };
+        assert!(!Arc::ptr_eq(&first.direct, &network.routes(&tenant, patient).unwrap().direct));
+
+        tenant.proxy = proxied("http://a:1@proxy.example");
+        let by_proxy = routes(&network, &tenant);
+        let way = |routes: &Routes| routes.proxied[1].as_ref().unwrap().pools.clone();
+        assert!(Arc::ptr_eq(&first.direct, &by_proxy.direct), "what is local takes the same way");
+        assert!(Arc::ptr_eq(&way(&by_proxy), &way(&routes(&network, &tenant))));
+        tenant.proxy = proxied("http://a:2@proxy.example");
+        assert!(!Arc::ptr_eq(&way(&by_proxy), &way(&routes(&network, &tenant))), "another password");
+
+        let kept = Arc::downgrade(&first.direct);
+        drop((first, by_proxy));
+        assert!(kept.upgrade().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_has_changed_is_another_authority() {
+        let network = Network::new(|_| None);
+        let (old, new) = (Fake::start_tls(Vec::new()).await, Fake::start_tls(Vec::new()).await);
+        let tenant = report_tenant(&old);
+        let before = routes(&network, &tenant);
+        std::fs::copy(new.ca_file.as_ref().unwrap(), old.ca_file.as_ref().unwrap()).unwrap();
+        let (after, same) = (routes(&network, &tenant), routes(&network, &report_tenant(&new)));
+        assert!(Arc::ptr_eq(&after.direct, &same.direct), "the text counts, not the name");
+        assert!(!Arc::ptr_eq(&before.direct, &after.direct));
+    }
+
+    #[tokio::test]
+    async fn nothing_local_goes_by_a_proxy() {
+        let network = Network::new(|name| (name == "ALL_PROXY").then(|| "http://proxy.example:3128".to_owned()));
+        let routes = routes(&network, &report_tenant(&Fake::start(Vec::new()).await));
+        let by_proxy = |url: &str| routes.to(&Url::parse(url).unwrap()).1.is_some();
+        assert!(by_proxy("https://graph.microsoft.com/beta") && by_proxy("http://graph.example"));
+        assert!(!by_proxy("https://localhost:8443") && !by_proxy("http://169.254.169.254/metadata/identity"));
+    }
+}

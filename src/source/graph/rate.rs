@@ -232,6 +232,9 @@ mod tests {
         assert!(witness.heard().is_empty());
         rate.wait(&report(), &witness).await.unwrap();
         assert_eq!(witness.heard(), ["held back"]);
+        let job = Url::parse("https://graph.example/v1.0/deviceManagement/reports/exportJobs('x')").unwrap();
+        rate.wait(&job, &witness).await.unwrap();
+        assert_eq!(witness.heard(), ["held back"; 2]);
     }
 
     #[tokio::test]

@@ -24,6 +24,11 @@ pub struct RetryPolicy {
     pub longest_wait: Duration,
     /// What the minute of `requests_per_minute` is: a minute, except in tests.
     pub minute: Duration,
+    /// How long after its submission an export job is first looked at. The wait grows by half with each
+    /// look.
+    pub first_look: Duration,
+    /// The upper bound of that wait.
+    pub longest_look: Duration,
     /// When one attempt is given up.
     pub timeouts: Timeouts,
 }
@@ -53,6 +58,10 @@ impl Default for RetryPolicy {
             first_wait: Duration::from_secs(1),
             longest_wait: Duration::from_secs(30),
             minute: Duration::from_secs(60),
+            // Small exports take seconds, large ones minutes; a look every half minute is far below the
+            // service's 48 requests a minute.
+            first_look: Duration::from_secs(1),
+            longest_look: Duration::from_secs(30),
             timeouts: Timeouts::default(),
         }
     }
@@ -189,7 +198,7 @@ fn gave_up(attempts: u32) -> String {
 
 /// What `Retry-After` asks for: seconds, with a fraction or not, or a date, which is taken relative to
 /// the answer's own `Date` since the two clocks may differ.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds.max(0.0)).ok();

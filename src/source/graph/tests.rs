@@ -165,7 +165,7 @@ async fn a_connection_that_closes_without_an_answer_is_tried_again() {
 
 #[tokio::test]
 async fn bodies_are_capped_on_the_wire_and_inflated() {
-    let caps = Caps { wire: 2000, inflated: 4000 };
+    let caps = Caps { wire: 2000, inflated: 4000, ..Caps::PAGE };
     let large = bytes_answer("200 OK", &[], &[b' '; 2001]);
     let bomb = bytes_answer("200 OK", &[("content-encoding", "gzip")], &gzip(&vec![b' '; 1_000_000]));
     let fits = bytes_answer("200 OK", &[("content-encoding", "gzip")], &gzip(&[b' '; 4000]));
@@ -332,17 +332,9 @@ async fn a_token_that_is_refused_is_renewed_once_with_the_secret_read_anew() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "old-secret\n").unwrap();
     let unauthorized = || answer("401 Unauthorized", &[], "");
-    let fake = Fake::start_tls(vec![
-        token("1"),
-        ok("{}"),
-        unauthorized(),
-        token("2"),
-        ok("{}"),
-        unauthorized(),
-        token("3"),
-        unauthorized(),
-    ])
-    .await;
+    let refused_twice = [unauthorized(), token("4"), unauthorized()];
+    let renewed = [token("2"), unauthorized(), token("3"), ok("{}")];
+    let fake = Fake::start_tls([vec![token("1"), ok("{}")], renewed.into(), refused_twice.into()].concat()).await;
     let mut tenant = with_secret(&fake);
     let secret = Secret::File(file.path().to_owned());
     tenant.credential = Credential::ClientSecret { client_id: "app".to_owned(), secret };
@@ -353,8 +345,9 @@ async fn a_token_that_is_refused_is_renewed_once_with_the_secret_read_anew() {
     assert_eq!(session.error().await.reason, FailureReason::Unauthorized);
     let received = fake.received();
     assert!(received[0].body.contains("client_secret=old-secret&"));
-    assert!(received[3].body.contains("client_secret=new-secret&"));
-    assert_eq!(received.len(), 8);
+    assert!(received[2].body.contains("client_secret=new-secret&"), "at once, not after the old token's life");
+    assert_eq!(received[5].header("authorization"), Some("Bearer 3"));
+    assert_eq!(received.len(), 9);
 }
 
 #[tokio::test]

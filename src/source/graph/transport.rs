@@ -3,6 +3,7 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -12,9 +13,9 @@ use url::Url;
 use super::body::{BodyError, BodyReader, Caps};
 use super::errors::one_line;
 use super::network::{Network, Proxied, Routes};
-use super::retry::{Failure, Retry, Timeouts, answer_date};
+use super::retry::{Failure, Retry, Timeouts, answer_date, retry_after};
 use super::url::shown;
-use crate::config;
+use crate::config::{self, ProxyUrl};
 use crate::source::SourceError;
 use crate::status::FailureReason;
 
@@ -25,6 +26,8 @@ pub(super) struct Outgoing {
     pub url: Url,
     pub headers: HeaderMap,
     pub body: Option<Bytes>,
+    /// Bounds of an answer with a status of success; any other is small.
+    pub caps: Caps,
 }
 
 /// What came back, whole and inflated.
@@ -43,23 +46,27 @@ impl Answer {
     pub fn date(&self) -> Option<DateTime<Utc>> {
         answer_date(&self.headers).map(DateTime::from)
     }
+
+    /// `Retry-After`: how long the service asks to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        retry_after(&self.headers)
+    }
 }
 
 /// The way out of one tenant's requests.
 pub(super) struct Transport {
     routes: Routes,
-    caps: Caps,
 }
 
 impl Transport {
     /// By the ways that `network` has for the tenant.
-    pub fn new(
-        network: &Network,
-        tenant: &config::Tenant,
-        timeouts: Timeouts,
-        caps: Caps,
-    ) -> Result<Self, SourceError> {
-        Ok(Self { routes: network.routes(tenant, timeouts)?, caps })
+    pub fn new(network: &Network, tenant: &config::Tenant, timeouts: Timeouts) -> Result<Self, SourceError> {
+        Ok(Self { routes: network.routes(tenant, timeouts)? })
+    }
+
+    /// The proxy by which requests to an address go, and what names it.
+    pub fn proxy(&self, url: &Url) -> Option<(&'static str, &ProxyUrl)> {
+        self.routes.to(url).1.map(|proxied| (proxied.whence, &proxied.url))
     }
 
     /// Sends a request and reads the whole answer, whatever its status.
@@ -74,7 +81,7 @@ impl Transport {
         }
         let failed = |error: reqwest::Error| request_failure(&error, outgoing, proxied);
         let mut response = request.send().await.map_err(failed)?;
-        let caps = if response.status().is_success() { self.caps } else { Caps::SMALL };
+        let caps = if response.status().is_success() { outgoing.caps } else { Caps::SMALL };
         let unusable = |error: BodyError| body_failure(&error, outgoing);
         let mut body = BodyReader::new(response.headers(), caps).map_err(unusable)?;
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
@@ -92,9 +99,12 @@ fn request_failure(error: &reqwest::Error, outgoing: &Outgoing, proxied: Option<
     let (reason, retry, remedy) = if let Some((retry, remedy)) = connecting.and_then(|proxied| refused(&text, proxied))
     {
         (FailureReason::Connection, retry, remedy)
+    } else if text.contains("keep-alive timed out") {
+        let remedy = "; the connection is dead: a firewall or proxy on the way may have dropped it";
+        (FailureReason::Connection, again, remedy.to_owned())
     } else if error.is_timeout() {
-        let remedy = "; the service or the way to it is slow: a smaller source.page_size asks for less at a time";
-        (FailureReason::Timeout, again, remedy.to_owned())
+        let less = remedy(": ", outgoing.caps, " asks for less at a time");
+        (FailureReason::Timeout, again, format!("; the service or the way to it is slow{less}"))
     } else if cause::<rustls::Error>(error).is_some() {
         // A certificate does not get better within a minute.
         let remedy = "; if the service or a proxy has its certificate from a private authority, name that in ca_file";
@@ -125,23 +135,32 @@ fn refused(text: &str, proxied: &Proxied) -> Option<(Retry, String)> {
         return Some((again, format!("; the proxy itself cannot be reached: check {whence} and that the proxy runs")));
     }
     text.contains("tunnel error").then(|| {
-        let remedy = "; the proxy does not let the exporter through to this host or cannot reach it, as its log says: \
-                      allow the host there, or leave the proxy out for it by";
         let list = if whence == "proxy_url" { "no_proxy" } else { "NO_PROXY" };
-        (again, format!("{remedy} {list}"))
+        let remedy = format!(
+            "; the proxy does not let this host or user through, or cannot reach the host, as its log says: allow the \
+             host there, check the user in {whence}, or leave the proxy out for the host by {list}"
+        );
+        (again, remedy)
     })
 }
 
 fn body_failure(error: &BodyError, outgoing: &Outgoing) -> Failure {
     let (reason, retry, remedy) = match error {
         BodyError::TooLarge(_) => {
-            (FailureReason::TooLarge, Retry::Never, "; a smaller source.page_size makes smaller answers")
+            (FailureReason::TooLarge, Retry::Never, remedy("; ", outgoing.caps, " makes smaller answers"))
         }
-        BodyError::DamagedGzip => (FailureReason::InvalidResponse, Retry::After { asked: None, fresh: true }, ""),
-        BodyError::UnknownEncoding(_) => (FailureReason::InvalidResponse, Retry::Never, ""),
+        BodyError::DamagedGzip => {
+            (FailureReason::InvalidResponse, Retry::After { asked: None, fresh: true }, String::new())
+        }
+        BodyError::UnknownEncoding(_) => (FailureReason::InvalidResponse, Retry::Never, String::new()),
     };
     let message = format!("{} {}: {error}{remedy}", outgoing.method, shown(&outgoing.url));
     Failure { error: SourceError::new(reason, message), retry }
+}
+
+/// What makes for a smaller answer, between two pieces of a sentence; nothing where nothing does.
+fn remedy(before: &str, caps: Caps, after: &str) -> String {
+    if caps.remedy.is_empty() { String::new() } else { format!("{before}{}{after}", caps.remedy) }
 }
 
 /// Every cause in one line, outermost first, without repetitions and without the address, whose query

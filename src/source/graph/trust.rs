@@ -23,15 +23,25 @@ pub(super) fn system_roots() -> rustls::RootCertStore {
     roots
 }
 
+/// Those and the certificates of `ca_file`: what a tenant's requests trust.
+pub fn roots(ca_file: Option<&Path>) -> Result<rustls::RootCertStore, SourceError> {
+    let mut roots = system_roots();
+    if let Some(path) = ca_file {
+        add_certificates(&mut roots, &read(path)?).map_err(|why| unusable(path, &one_line(&why)))?;
+    }
+    Ok(roots)
+}
+
 /// The text of `ca_file`.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, SourceError> {
     let mut pem = Vec::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(MAX_CERTIFICATES_BYTES + 1).read_to_end(&mut pem));
-    let fault =
-        |why: String| unusable(path, &format!("{why}; it is read at start and at each reload: keep it in place"));
-    read.map_err(|error| fault(error.to_string()))?;
+    read.map_err(|error| {
+        unusable(path, &format!("{error}; it is read at start and at each reload: keep it in place"))
+    })?;
     if pem.len() as u64 > MAX_CERTIFICATES_BYTES {
-        return Err(fault(format!("it is larger than {MAX_CERTIFICATES_BYTES} bytes")));
+        let why = format!("the file has more than {MAX_CERTIFICATES_BYTES} bytes: is it the right one?");
+        return Err(unusable(path, &why));
     }
     Ok(pem)
 }
@@ -66,4 +76,28 @@ fn add_certificates(roots: &mut rustls::RootCertStore, pem: &[u8]) -> Result<(),
         found = true;
     }
     if found { Ok(()) } else { Err("holds no PEM certificate; give certificates in PEM form".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_of_certificates_is_told_with_the_remedy() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca.pem");
+        let said = || match read(&path).and_then(|pem| config(system_roots(), Some((&path, &pem)))) {
+            Ok(_) => panic!("accepted"),
+            Err(error) => error.message.replace(directory.path().to_str().unwrap(), "DIRECTORY"),
+        };
+        insta::assert_snapshot!(said(), @"ca_file DIRECTORY/ca.pem: No such file or directory (os error 2); it is read at start and at each reload: keep it in place");
+        std::fs::write(&path, "").unwrap();
+        insta::assert_snapshot!(said(), @"ca_file DIRECTORY/ca.pem: holds no PEM certificate; give certificates in PEM form");
+        std::fs::write(&path, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+        insta::assert_snapshot!(said(), @"ca_file DIRECTORY/ca.pem: certificate 1 of the file cannot be used: invalid peer certificate: BadEncoding");
+        std::fs::write(&path, "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n").unwrap();
+        insta::assert_snapshot!(said(), @"ca_file DIRECTORY/ca.pem: certificate 1 of the file cannot be used: base64 decode error: InvalidCharacter(33)");
+        std::fs::write(&path, vec![b'\n'; 5 << 20]).unwrap();
+        insta::assert_snapshot!(said(), @"ca_file DIRECTORY/ca.pem: the file has more than 4194304 bytes: is it the right one?");
+    }
 }

@@ -59,6 +59,29 @@ pub fn follow(link: &str, current: &Url) -> Result<Url, SourceError> {
     )))
 }
 
+/// The address of a download, as the service names it: on whatever host, but https or the machine itself,
+/// and without a user, so that nobody on the way reads what it opens.
+pub fn download(link: &str) -> Result<Url, SourceError> {
+    let refuse = |why: String| {
+        let message = format!("the address of the download is refused: {why}");
+        SourceError::new(FailureReason::InvalidResponse, message)
+    };
+    if link.len() > MAX_LINK_BYTES {
+        return Err(refuse(format!("it has {} bytes, at most {MAX_LINK_BYTES} are followed", link.len())));
+    }
+    let url = Url::parse(link).map_err(|error| refuse(format!("it is no address ({error})")))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refuse("it holds a user or password".to_owned()));
+    }
+    if is_protected(&url) {
+        return Ok(url);
+    }
+    Err(refuse(format!(
+        "it leads to {}, and only https keeps its signature secret",
+        url.origin().ascii_serialization()
+    )))
+}
+
 /// An address for messages and logs: without its query, which may hold tokens and filters.
 pub fn shown(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
@@ -147,5 +170,25 @@ mod tests {
         assert!(next(&"x".repeat(20_000)).unwrap_err().contains("20000 bytes"));
         assert!(next("https://[").unwrap_err().contains("no address"));
         assert!(!next("https://evil.example/?secret=1").unwrap_err().contains("secret"));
+    }
+
+    #[test]
+    fn downloads_come_from_any_host_that_nobody_can_listen_to() {
+        for link in ["https://blob.example/a/b.zip?sig=x%2By", "http://127.0.0.1:8080/b.zip?sig=x"] {
+            assert_eq!(download(link).unwrap().as_str(), link);
+        }
+        let refusal = |link: &str| download(link).unwrap_err().message;
+        insta::assert_snapshot!(
+            ["http://blob.example/b.zip?sig=s3cr3t", "https://user:s3cr3t@blob.example/", "file:///s3cr3t", "s3cr3t", &"x".repeat(20_000)]
+                .map(refusal)
+                .join("\n"),
+            @r"
+        the address of the download is refused: it leads to http://blob.example, and only https keeps its signature secret
+        the address of the download is refused: it holds a user or password
+        the address of the download is refused: it leads to null, and only https keeps its signature secret
+        the address of the download is refused: it is no address (relative URL without a base)
+        the address of the download is refused: it has 20000 bytes, at most 16384 are followed
+        "
+        );
     }
 }

@@ -28,30 +28,42 @@ const MAX_EMPTY_PAGES: u32 = 100;
 const INLINE_DECODE_BYTES: usize = 64 * 1024;
 
 /// How one kind of source asks for its pages and finds the next one. Sends nothing itself.
-pub(in crate::source) trait Paging: Send {
+pub(in crate::source) trait Paging<P = Page>: Send {
     /// The request for the page to read now.
     fn request(&self) -> Request;
     /// What decodes the answer; it may run on another thread.
-    fn decoder(&self) -> Arc<dyn Decoder>;
+    fn decoder(&self) -> Arc<dyn Decoder<P>>;
     /// The mapping of columns, where the answers have columns.
     fn columns(&self) -> Option<&Columns> {
         None
     }
     /// Moves to the page after `read`; `Ok(false)` where there is none. `total` is how many rows the
     /// service last said there are. Fails where the service names a next page that is not believed.
-    fn advance(&mut self, read: &Decoded, total: Option<u64>) -> Result<bool, SourceError>;
+    fn advance(&mut self, read: &Decoded<P>, total: Option<u64>) -> Result<bool, SourceError>;
 }
 
 /// Decodes one answer: bytes in, values out.
-pub(in crate::source) trait Decoder: Send + Sync {
-    fn decode(&self, body: &[u8]) -> Result<Decoded, Unreadable>;
+pub(in crate::source) trait Decoder<P = Page>: Send + Sync {
+    fn decode(&self, body: &[u8]) -> Result<Decoded<P>, Unreadable>;
+}
+
+/// What a page is made of: reports, unless it is a list of something else.
+pub(in crate::source) trait Rows: Send + 'static {
+    /// How many there are, readable or not.
+    fn rows(&self) -> usize;
+}
+
+impl Rows for Page {
+    fn rows(&self) -> usize {
+        Self::rows(self)
+    }
 }
 
 /// A decoded page of any kind.
 #[derive(Default)]
-pub(in crate::source) struct Decoded {
+pub(in crate::source) struct Decoded<P = Page> {
     /// Its rows.
-    pub page: Page,
+    pub page: P,
     /// How many rows there are in all, where the service says so.
     pub total: Option<u64>,
     /// The service's own address of the next page.
@@ -73,10 +85,10 @@ pub(in crate::source) enum Unreadable {
 }
 
 /// A reading by one client.
-pub(in crate::source) struct Paged {
+pub(in crate::source) struct Paged<P = Page> {
     client: Arc<Client>,
     budget: Budget,
-    paging: Box<dyn Paging>,
+    paging: Box<dyn Paging<P>>,
     state: State,
     rows: u64,
     pages: u64,
@@ -96,9 +108,15 @@ enum State {
     Stuck(SourceError),
 }
 
-impl Paged {
-    pub fn new(client: Arc<Client>, paging: Box<dyn Paging>) -> Self {
+impl<P: Rows> Paged<P> {
+    /// With a poll's whole patience.
+    pub fn new(client: Arc<Client>, paging: Box<dyn Paging<P>>) -> Self {
         let budget = client.budget();
+        Self::within(budget, client, paging)
+    }
+
+    /// With this patience.
+    pub fn within(budget: Budget, client: Arc<Client>, paging: Box<dyn Paging<P>>) -> Self {
         let state = State::Going;
         Self {
             client,
@@ -114,7 +132,33 @@ impl Paged {
         }
     }
 
-    async fn fetch(&mut self) -> Result<(Decoded, Option<DateTime<Utc>>), SourceError> {
+    /// As [`Pages::next_page`].
+    pub async fn next(&mut self) -> Result<Option<P>, SourceError> {
+        match &self.state {
+            State::Finished => return Ok(None),
+            State::Stuck(error) => return Err(error.clone()),
+            State::Going => {}
+        }
+        let (decoded, date) = self.fetch().await?;
+        // Nothing waits from here on, so a page is taken whole or not at all.
+        self.date = self.date.max(date);
+        self.total = decoded.total.or(self.total);
+        if !decoded.schema.is_empty() {
+            self.schema.clone_from(&decoded.schema);
+        }
+        self.rows += decoded.page.rows() as u64;
+        self.pages += 1;
+        self.empty_pages = if decoded.page.rows() == 0 { self.empty_pages + 1 } else { 0 };
+        self.state = match self.paging.advance(&decoded, self.total).and_then(|more| self.bounded(more)) {
+            Ok(true) => State::Going,
+            Ok(false) => State::Finished,
+            // The rows of this page are good, so the error waits for the next call.
+            Err(error) => State::Stuck(error),
+        };
+        Ok(Some(decoded.page))
+    }
+
+    async fn fetch(&mut self) -> Result<(Decoded<P>, Option<DateTime<Utc>>), SourceError> {
         let request = self.paging.request();
         // What failed within an attempt is charged twice then, so the reading rather ends too early.
         let mut attempt = Attempt::first();
@@ -162,28 +206,7 @@ impl Paged {
 #[async_trait]
 impl Pages for Paged {
     async fn next_page(&mut self) -> Result<Option<Page>, SourceError> {
-        match &self.state {
-            State::Finished => return Ok(None),
-            State::Stuck(error) => return Err(error.clone()),
-            State::Going => {}
-        }
-        let (decoded, date) = self.fetch().await?;
-        // Nothing waits from here on, so a page is taken whole or not at all.
-        self.date = self.date.max(date);
-        self.total = decoded.total.or(self.total);
-        if !decoded.schema.is_empty() {
-            self.schema.clone_from(&decoded.schema);
-        }
-        self.rows += decoded.page.rows() as u64;
-        self.pages += 1;
-        self.empty_pages = if decoded.page.rows() == 0 { self.empty_pages + 1 } else { 0 };
-        self.state = match self.paging.advance(&decoded, self.total).and_then(|more| self.bounded(more)) {
-            Ok(true) => State::Going,
-            Ok(false) => State::Finished,
-            // The rows of this page are good, so the error waits for the next call.
-            Err(error) => State::Stuck(error),
-        };
-        Ok(Some(decoded.page))
+        self.next().await
     }
 
     fn date(&self) -> Option<DateTime<Utc>> {
@@ -211,7 +234,10 @@ impl Pages for Paged {
     }
 }
 
-async fn decode(decoder: Arc<dyn Decoder>, body: Bytes) -> Result<Result<Decoded, Unreadable>, SourceError> {
+async fn decode<P: Rows>(
+    decoder: Arc<dyn Decoder<P>>,
+    body: Bytes,
+) -> Result<Result<Decoded<P>, Unreadable>, SourceError> {
     if answer_is_html(&body) {
         let why = "the answer is HTML (a proxy or gateway page?); check graph_url and source.path";
         return Ok(Err(Unreadable::Wrong(why.to_owned())));

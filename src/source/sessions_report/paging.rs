@@ -1,14 +1,14 @@
 //! Pages of the sessions report: `skip` and `top`, until `TotalRowCount` rows are read.
 
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 use serde_json::json;
 use url::Url;
 
 use super::{DecodeError, ReportPage};
-use crate::source::columns::Columns;
+use crate::source::columns::{Columns, Told};
 use crate::source::graph::{Request, below};
 use crate::source::reading::{Decoded, Decoder, Paging, Unreadable};
 use crate::source::{Endpoint, Page, SourceError};
@@ -23,9 +23,7 @@ pub struct Report {
     url: Url,
     page_size: u32,
     columns: Columns,
-    /// The configured columns that the last page did not have, so that they are told when that changes
-    /// and not with each page.
-    unmatched: Mutex<Vec<String>>,
+    told: Told,
 }
 
 /// A reading of it.
@@ -42,7 +40,7 @@ struct Pages {
 impl Report {
     /// The report at a path below an origin, read `page_size` rows at a time.
     pub fn new(origin: &Url, path: &str, page_size: u32, columns: Columns) -> Self {
-        Self { url: below(origin, path), page_size, columns, unmatched: Mutex::default() }
+        Self { url: below(origin, path), page_size, columns, told: Told::default() }
     }
 
     /// Starts at its first page.
@@ -100,16 +98,6 @@ impl Paging for Pages {
     }
 }
 
-impl Report {
-    fn tell(&self, unmatched: Vec<String>) {
-        let mut told = self.unmatched.lock().unwrap_or_else(PoisonError::into_inner);
-        for column in unmatched.iter().filter(|column| !told.contains(column)) {
-            tracing::warn!(column, "The report has no such column; check source.columns");
-        }
-        *told = unmatched;
-    }
-}
-
 impl Pages {
     fn hash(&self, page: &Page) -> u64 {
         let mut hasher = self.hasher.build_hasher();
@@ -124,7 +112,7 @@ impl Decoder for Report {
             DecodeError::Json(error) => Unreadable::from_json(&error, "a sessions report"),
             DecodeError::Columns(missing) => Unreadable::Columns(missing),
         })?;
-        self.tell(std::mem::take(&mut decoded.unmatched));
+        self.told.unmatched(std::mem::take(&mut decoded.unmatched));
         let ReportPage { page, total, session_id, schema, .. } = decoded;
         Ok(Decoded { page, total, session_id, schema, next_link: None })
     }
@@ -132,6 +120,8 @@ impl Decoder for Report {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
     use crate::cli::{LogFormat, LogLevel};
     use crate::logging;

@@ -14,6 +14,8 @@ use remote_assistance_exporter::simulator::{
 };
 use remote_assistance_exporter::source::{Endpoint, Network, Observer, Reading, RetryPolicy, Source, SourceError};
 
+/// Where export jobs are submitted, and below which each is found.
+const EXPORT_JOBS: &str = "/v1.0/deviceManagement/reports/exportJobs";
 /// How many sessions there are.
 pub const SESSIONS: usize = 60;
 /// Rows of a page: the sessions are three pages, the last one not full.
@@ -216,12 +218,15 @@ fn is_token(request: &Recorded) -> bool {
 }
 
 /// One of `POST token 200`, `POST 0+25 200` (skip and top of the report), `POST 25+25 pinned 200` (with
-/// the first answer's SessionId), `GET ?$top=25 200`, `GET ?$top=25&$skiptoken=*0190 200` (with the end
+/// the first answer's SessionId), `POST job 201`, `GET ?$top=25 200`, `GET ?$top=25&$skiptoken=*0190 200` (with the end
 /// of the simulator's token, which tells the place).
 fn call(request: &Recorded) -> String {
     let status = request.status;
     if is_token(request) {
         return format!("{} token {status}", request.method);
+    }
+    if request.path.starts_with(EXPORT_JOBS) {
+        return format!("{} job {status}", request.method);
     }
     if request.body.is_empty() {
         let query = request.path.strip_prefix(COLLECTION_PATH).unwrap_or(&request.path);

@@ -1,6 +1,6 @@
 //! Answers that are no report, that are cut off, or that have no end.
 
-use remote_assistance_exporter::simulator::Scenario;
+use remote_assistance_exporter::simulator::{Protocols, Scenario};
 use remote_assistance_exporter::status::FailureReason;
 
 use super::bench::{Bench, KINDS, Kind, PAGE, SESSIONS, go_on, ids, quick, read};
@@ -31,7 +31,7 @@ async fn a_web_page_in_place_of_a_report_is_told_as_one() {
 async fn a_body_that_is_cut_off_is_asked_for_again() {
     let _stand_ins = stand_ins();
     for kind in KINDS {
-        let bench = Bench::start().await;
+        let bench = Bench::with(|options| options.protocols = Protocols::Http1).await;
         let (source, witness) = bench.source(kind, quick());
         let mut reading = source.read();
         reading.next_page().await.unwrap();

@@ -56,8 +56,9 @@ pub fn play() -> Exposition {
         options.clock = Arc::new(move || *told.lock().unwrap());
         options.extended_columns = true;
     });
-    let collection = format!("first_run: baseline, source: {{kind: collection, path: {COLLECTION_PATH}}}");
-    let path = lab.configuration("poll_interval: 5m", &[("contoso", ""), ("fabrikam", &collection)]);
+    let lookup = "enrollment_lookup: true";
+    let collection = format!("{lookup}, first_run: baseline, source: {{kind: collection, path: {COLLECTION_PATH}}}");
+    let path = lab.configuration("poll_interval: 5m", &[("contoso", lookup), ("fabrikam", &collection)]);
     let yaml = format!("metrics: {{helper_label: plain}}\n{}", std::fs::read_to_string(&path).unwrap());
     let config = Config::from_yaml(&yaml, &path).unwrap();
     lab.runtime.block_on(async {
@@ -99,6 +100,7 @@ fn a_backlog(contoso: &Tenant, fabrikam: &Tenant) {
         session(9, Some("viewOnly"), 60, ended(-2, 0)),
         Session { id: "x".repeat(257), ..session(10, Some("viewOnly"), 60, ended(0, 3)) },
     ]);
+    fabrikam.set_device_scenario(Scenario::MissingRole);
     fabrikam.set_sessions(vec![
         session(20, Some("viewOnly"), 60, ended(0, 4)),
         session(21, Some("fullControl"), 60, ended(10, 0)),
@@ -193,9 +195,11 @@ impl Exporter {
         let business: Box<dyn Versioned> = Box::new(Business::new(published).unwrap());
         let status = Arc::new(Status::default());
         let tenants = config.tenants.iter().map(|tenant| {
-            let metrics = own.tenant(&tenant.name, tenant.poll_interval);
+            let metrics = own.tenant(&tenant.name);
             metrics.held_back(Duration::from_millis(1500));
-            Arc::new(TenantPoll::new(tenant, &Network::new(|_| None), None, metrics, status.clone()).unwrap())
+            let poll = TenantPoll::new(tenant, &Network::new(|_| None), metrics, status.clone()).unwrap();
+            poll.enter(None);
+            Arc::new(poll)
         });
         Self { tenants: tenants.collect(), writer, exposition: Exposition::new(vec![business], registry) }
     }

@@ -1,0 +1,205 @@
+//! Each instrument says what it is told, under the right tenant.
+
+use chrono::TimeZone;
+use prometheus::TextEncoder;
+
+use super::*;
+use crate::metrics::HttpMetrics;
+
+const BUILD: Build = Build { version: "1.2.3", revision: "abc", rust_version: "1.99" };
+
+fn text(registry: &Registry) -> String {
+    TextEncoder::new().encode_to_string(&registry.gather()).unwrap()
+}
+
+fn has(registry: &Registry, line: &str) -> bool {
+    text(registry).lines().any(|l| l == format!("{}{line}", catalogue::PREFIX))
+}
+
+#[test]
+fn a_tenant_starts_with_its_counters_at_zero_and_its_state_unknown() {
+    let registry = Registry::new();
+    let own = Own::register(&registry, &BUILD).unwrap();
+    own.tenant("a").declare(Duration::from_secs(300));
+    for line in [
+        r#"poll_interval_seconds{tenant="a"} 300"#,
+        r#"polls_total{tenant="a"} 0"#,
+        r#"poll_failures_total{reason="throttled",tenant="a"} 0"#,
+        r#"graph_retries_total{tenant="a"} 0"#,
+        r#"graph_request_duration_seconds_count{endpoint="token"} 0"#,
+        "ledger_commits_total 0",
+        r#"exporter_build_info{revision="abc",rustversion="1.99",version="1.2.3"} 1"#,
+    ] {
+        assert!(has(&registry, line), "{line}");
+    }
+    let failures = text(&registry).matches("poll_failures_total{").count();
+    assert_eq!(failures, FailureReason::ALL.len());
+    for unknown in ["_up{", "last_poll_success", "last_poll_duration", "token_expiry", "credential_expiry"] {
+        assert!(!text(&registry).contains(unknown), "{unknown}");
+    }
+}
+
+#[test]
+fn polls_requests_and_commits_are_told() {
+    let registry = Registry::new();
+    let own = Own::register(&registry, &BUILD).unwrap();
+    let (a, b) = (own.tenant("a"), own.tenant("b"));
+    [&a, &b].iter().for_each(|tenant| tenant.declare(Duration::from_secs(1)));
+    let at = Utc.timestamp_millis_opt(1_774_000_000_500).unwrap();
+    a.poll_failed(FailureReason::Timeout, Duration::from_secs(2));
+    a.poll_succeeded(at, Duration::from_secs(3));
+    b.poll_failed(FailureReason::Forbidden, Duration::from_secs(4));
+    let observer: Arc<dyn Observer> = a;
+    observer.request(Endpoint::SessionsReport, Some(429), Duration::from_millis(200));
+    observer.request(Endpoint::SessionsReport, None, Duration::from_millis(200));
+    observer.throttled();
+    observer.held_back(Duration::from_millis(1500));
+    observer.held_back(Duration::from_millis(250));
+    observer.retry();
+    observer.token_expires(at);
+    observer.files_set_aside(2);
+    observer.credential_expires(at);
+    own.committed(Duration::from_millis(4));
+    own.commit_failed();
+    own.config_loaded(u64::MAX, at);
+    for line in [
+        r#"up{tenant="a"} 1"#,
+        r#"up{tenant="b"} 0"#,
+        r#"polls_total{tenant="a"} 2"#,
+        r#"poll_failures_total{reason="timeout",tenant="a"} 1"#,
+        r#"poll_failures_total{reason="forbidden",tenant="b"} 1"#,
+        r#"last_poll_success_timestamp_seconds{tenant="a"} 1774000000.5"#,
+        r#"last_poll_duration_seconds{tenant="b"} 4"#,
+        r#"graph_requests_total{code="429",endpoint="sessions_report",tenant="a"} 1"#,
+        r#"graph_requests_total{code="error",endpoint="sessions_report",tenant="a"} 1"#,
+        r#"graph_request_duration_seconds_count{endpoint="sessions_report"} 2"#,
+        r#"graph_throttled_total{tenant="a"} 1"#,
+        r#"graph_throttle_wait_seconds_total{tenant="a"} 1.75"#,
+        r#"graph_throttle_wait_seconds_total{tenant="b"} 0"#,
+        r#"graph_retries_total{tenant="a"} 1"#,
+        r#"graph_retries_total{tenant="b"} 0"#,
+        r#"token_expiry_timestamp_seconds{tenant="a"} 1774000000.5"#,
+        r#"files_set_aside{tenant="a"} 2"#,
+        r#"credential_expiry_timestamp_seconds{tenant="a"} 1774000000.5"#,
+        "ledger_commits_total 1",
+        "ledger_commit_failures_total 1",
+        r#"ledger_commit_duration_seconds_bucket{le="0.005"} 1"#,
+        "exporter_config_last_reload_successful 1",
+        "exporter_config_hash 281474976710655",
+    ] {
+        assert!(has(&registry, line), "{line}\n{}", text(&registry));
+    }
+    assert!(!text(&registry).contains(r#"last_poll_success_timestamp_seconds{tenant="b"}"#));
+}
+
+#[test]
+fn look_ups_are_told_where_they_are_on() {
+    let registry = Registry::new();
+    let own = Own::register(&registry, &BUILD).unwrap();
+    let on = own.tenant("on");
+    own.tenant("off").declare(Duration::from_secs(1));
+    on.looks_up_enrollment();
+    assert!(has(&registry, r#"enrollment_lookup_failures_total{reason="forbidden",tenant="on"} 0"#));
+    assert!(!text(&registry).contains("enrollment_lookup_up"), "neither up nor down before the first");
+    on.enrollment_looked_up(Utc.timestamp_millis_opt(1_774_000_000_500).unwrap(), 3);
+    assert!(has(&registry, r#"enrollment_lookup_up{tenant="on"} 1"#));
+    on.enrollment_lookup_failed(FailureReason::Forbidden);
+    for line in [
+        r#"enrollment_lookup_up{tenant="on"} 0"#,
+        r#"enrollment_lookup_devices{tenant="on"} 3"#,
+        r#"enrollment_lookup_last_success_timestamp_seconds{tenant="on"} 1774000000.5"#,
+        r#"enrollment_lookup_failures_total{reason="forbidden",tenant="on"} 1"#,
+    ] {
+        assert!(has(&registry, line), "{line}");
+    }
+    assert!(!text(&registry).lines().any(|line| line.contains(r#"tenant="off""#) && line.contains("lookup")));
+}
+
+#[test]
+fn every_own_metric_is_registered_and_nothing_twice() {
+    let registry = Registry::new();
+    let own = Own::register(&registry, &BUILD).unwrap();
+    let http = HttpMetrics::register(&registry).unwrap();
+    assert!(Own::register(&registry, &BUILD).is_err());
+    let tenant = own.tenant("a");
+    tenant.declare(Duration::from_secs(1));
+    tenant.poll_succeeded(Utc.timestamp_opt(0, 0).unwrap(), Duration::ZERO);
+    tenant.token_expires(Utc.timestamp_opt(0, 0).unwrap());
+    tenant.files_set_aside(0);
+    tenant.credential_expires(Utc.timestamp_opt(0, 0).unwrap());
+    tenant.enrollment_looked_up(Utc.timestamp_opt(0, 0).unwrap(), 1);
+    tenant.enrollment_lookup_failed(FailureReason::Forbidden);
+    tenant.request(Endpoint::Token, Some(200), Duration::ZERO);
+    own.config_loaded(1, Utc.timestamp_opt(0, 0).unwrap());
+    http.declare("/metrics", &[200]);
+    let gathered: Vec<_> = registry.gather().iter().map(|family| family.name().to_owned()).collect();
+    let mut known: Vec<_> = catalogue::OWN.iter().map(|metric| metric.name).collect();
+    known.sort_unstable();
+    assert_eq!(gathered, known);
+}
+
+#[test]
+fn a_tenant_that_goes_takes_every_series_along() {
+    let registry = Registry::new();
+    let own = Own::register(&registry, &BUILD).unwrap();
+    let at = Utc.timestamp_opt(1_774_000_000, 0).unwrap();
+    for name in ["a", "b", "c"] {
+        let tenant = own.tenant(name);
+        assert!(!text(&registry).contains(&format!("tenant=\"{name}\"")), "nothing before it is declared");
+        tenant.declare(Duration::from_secs(1));
+        tenant.poll_succeeded(at, Duration::ZERO);
+        tenant.poll_failed(FailureReason::Timeout, Duration::ZERO);
+        tenant.token_expires(at);
+        tenant.request(Endpoint::Token, Some(599), Duration::ZERO);
+        tenant.request(Endpoint::Collection, None, Duration::ZERO);
+    }
+    let lines = |tenant: &str| {
+        let label = format!("tenant=\"{tenant}\"");
+        text(&registry).lines().filter(|line| line.contains(&label)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = [lines("b"), lines("c")];
+    own.forget(&["a".into()].into());
+    assert_eq!(lines("a"), Vec::<String>::new());
+    assert_eq!([lines("b"), lines("c")], before);
+
+    own.forget_sources(&["b".into()].into());
+    let gone: Vec<_> = before[0].iter().filter(|line| !lines("b").contains(line)).cloned().collect();
+    assert_eq!(gone, [r#"remote_assistance_token_expiry_timestamp_seconds{tenant="b"} 1774000000"#]);
+    assert_eq!(lines("c"), before[1]);
+}
+
+#[test]
+fn a_configuration_that_is_refused_leaves_the_hash_and_the_time_of_the_one_in_force() {
+    let registry = Registry::new();
+    let own = Own::register(&registry, &BUILD).unwrap();
+    own.config_loaded(7, Utc.timestamp_opt(1_774_000_000, 0).unwrap());
+    own.config_refused();
+    for line in [
+        "exporter_config_last_reload_successful 0",
+        "exporter_config_last_reload_success_timestamp_seconds 1774000000",
+        "exporter_config_hash 7",
+    ] {
+        assert!(has(&registry, line), "{line}");
+    }
+}
+
+#[test]
+fn requests_in_flight_end_when_dropped() {
+    let registry = Registry::new();
+    let http = HttpMetrics::register(&registry).unwrap();
+    let (one, two) = (http.begin(), http.begin());
+    assert!(has(&registry, "exporter_http_requests_in_flight 2"));
+    drop((one, two));
+    http.answered("/metrics", 503, Duration::from_millis(3));
+    assert!(has(&registry, "exporter_http_requests_in_flight 0"));
+    assert!(has(&registry, r#"exporter_http_requests_total{code="503",path="/metrics"} 1"#));
+    assert!(has(&registry, r#"exporter_http_request_duration_seconds_bucket{path="/metrics",le="0.005"} 1"#));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_process_is_told() {
+    let registry = Registry::new();
+    register_process(&registry).unwrap();
+    assert!(text(&registry).contains("\nprocess_resident_memory_bytes "));
+}

@@ -1,0 +1,169 @@
+//! What depends on when: looks, waits that the service asks for, and readings that are interrupted.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde_json::json;
+use zip::write::SimpleFileOptions;
+
+use super::*;
+use crate::source::testing::{Fake, Reply, answer, bytes_answer, export_tenant, ok, quick, source};
+use crate::source::{Network, Observer, Source};
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn job(status: &str, url: Option<&Url>) -> String {
+    json!({"id": "RemoteAssistanceSessions_1", "status": status, "url": url.map(Url::as_str)}).to_string()
+}
+
+fn file() -> Reply {
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    archive.start_file("a.csv", SimpleFileOptions::default()).unwrap();
+    let csv = "\u{feff}SessionId,Sessionstart,Sessionend\r\na,2026-03-19T12:00:00,2026-03-19T12:10:00\r\n";
+    std::io::Write::write_all(&mut archive, csv.as_bytes()).unwrap();
+    bytes_answer("200 OK", &[("date", "Fri, 20 Mar 2026 12:00:00 GMT")], &archive.finish().unwrap().into_inner())
+}
+
+/// Blob storage that has the file, and its address.
+async fn blob(replies: Vec<Reply>) -> (Fake, Url) {
+    let blob = Fake::start(replies).await;
+    let url = blob.url.join("/b.zip?sig=s3cr3t").unwrap();
+    (blob, url)
+}
+
+/// Hears the clocks.
+#[derive(Default)]
+struct Clocks(Mutex<Vec<DateTime<Utc>>>);
+
+impl Observer for Clocks {
+    fn request(&self, _: Endpoint, _: Option<u16>, _: Duration) {}
+
+    fn retry(&self) {}
+
+    fn throttled(&self) {}
+
+    fn held_back(&self, _: Duration) {}
+
+    fn token_expires(&self, _: DateTime<Utc>) {}
+
+    fn date(&self, at: DateTime<Utc>) {
+        self.0.lock().unwrap().push(at);
+    }
+}
+
+fn lines(fake: &Fake) -> Vec<String> {
+    fake.received().iter().map(|request| request.head.lines().next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_time_is_graphs_and_the_wait_that_it_asks_for_is_kept() {
+    let (blob, url) = blob(vec![file()]).await;
+    let graph = Fake::start(vec![
+        ok(&job("notStarted", None)),
+        answer("200 OK", &[("retry-after", "0.3")], &job("inProgress", None)),
+        ok(&job("completed", Some(&url))),
+    ])
+    .await;
+    let clocks = Arc::new(Clocks::default());
+    let network = Network::new(|_| None);
+    let source = Source::with_policy(&export_tenant(&graph, LONG), &network, clocks.clone(), quick()).unwrap();
+    let mut reading = source.read();
+    let started = Instant::now();
+    let page = reading.next_page().await.unwrap().unwrap();
+    assert!(started.elapsed() >= Duration::from_millis(300));
+    assert_eq!((page.reports.len(), reading.is_complete()), (1, false));
+    assert!(reading.next_page().await.unwrap().is_none());
+    assert!(reading.next_page().await.unwrap().is_none(), "the end stays the end");
+    assert!(reading.is_complete());
+    assert_eq!(reading.date().unwrap().to_rfc3339(), "2026-03-19T12:00:00+00:00");
+    let survey = reading.survey().unwrap();
+    assert!(survey.is_readable() && survey.unused.is_empty(), "{survey:?}");
+    let look = "GET /v1.0/deviceManagement/reports/exportJobs('RemoteAssistanceSessions_1') HTTP/1.1";
+    assert_eq!(lines(&graph), ["POST /v1.0/deviceManagement/reports/exportJobs HTTP/1.1", look, look]);
+    assert_eq!(lines(&blob), ["GET /b.zip?sig=s3cr3t HTTP/1.1"]);
+    let clocks: Vec<_> = clocks.0.lock().unwrap().iter().map(|date| date.to_rfc3339()).collect();
+    assert_eq!(clocks, ["2026-03-19T12:00:00+00:00"; 2], "blob storage's clock is not heard");
+}
+
+#[tokio::test]
+async fn a_wait_beyond_the_deadline_ends_with_it_and_a_last_look() {
+    let (_blob, url) = blob(vec![file()]).await;
+    let graph = Fake::start(vec![
+        ok(&job("notStarted", None)),
+        answer("200 OK", &[("retry-after", "3600")], &job("inProgress", None)),
+        ok(&job("completed", Some(&url))),
+    ])
+    .await;
+    let (source, _) = source(&export_tenant(&graph, Duration::from_millis(200)));
+    assert_eq!(source.read().next_page().await.unwrap().unwrap().rows(), 1);
+    assert_eq!(graph.received().len(), 3);
+}
+
+#[tokio::test]
+async fn whoever_stops_waiting_and_comes_back_finds_the_same_job() {
+    let (_blob, url) = blob(vec![Reply::Silence, file()]).await;
+    let graph = Fake::start(vec![
+        ok(&job("notStarted", None)),
+        answer("200 OK", &[("retry-after", "0.5")], &job("inProgress", None)),
+        ok(&job("completed", Some(&url))),
+    ])
+    .await;
+    let (source, _) = source(&export_tenant(&graph, LONG));
+    let mut reading = source.read();
+    // Interrupted while it waits for the job, then while it waits for the file.
+    let mut interrupted = 0;
+    while let Err(_elapsed) = tokio::time::timeout(Duration::from_millis(400), reading.next_page()).await {
+        interrupted += 1;
+        assert!(interrupted < 100);
+    }
+    assert!(interrupted >= 2, "{interrupted}");
+    let submissions = graph.received().iter().filter(|request| request.head.starts_with("POST")).count();
+    assert_eq!(submissions, 1, "{:?}", lines(&graph));
+    assert!(reading.next_page().await.unwrap().is_none(), "the page was taken");
+}
+
+#[tokio::test]
+async fn a_job_that_is_cut_off_is_asked_for_again() {
+    let (_blob, url) = blob(vec![file()]).await;
+    let whole = job("completed", Some(&url));
+    let replies = [&job("notStarted", None), &whole[..whole.len() - 9], &whole].map(ok);
+    let graph = Fake::start(replies.to_vec()).await;
+    let (source, witness) = source(&export_tenant(&graph, LONG));
+    assert_eq!(source.read().next_page().await.unwrap().unwrap().rows(), 1);
+    assert!(witness.heard().contains(&"retry".to_owned()));
+}
+
+#[tokio::test]
+async fn a_file_without_a_column_that_counts_names_those_that_came() {
+    let csv = b"Attribute,SessionId\r\n";
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    archive.start_file("a.csv", SimpleFileOptions::default()).unwrap();
+    std::io::Write::write_all(&mut archive, csv).unwrap();
+    let (_blob, url) = blob(vec![bytes_answer("200 OK", &[], &archive.finish().unwrap().into_inner())]).await;
+    let graph = Fake::start(vec![ok(&job("notStarted", None)), ok(&job("completed", Some(&url)))]).await;
+    let (source, _) = source(&export_tenant(&graph, LONG));
+    let mut reading = source.read();
+    let message = reading.next_page().await.unwrap_err().message.replace(&url.port().unwrap().to_string(), "PORT");
+    insta::assert_snapshot!(message, @"the export from http://127.0.0.1:PORT/b.zip: the report has no column for startDateTime, endDateTime; it has Attribute, SessionId: name the right ones under source.columns; the next poll asks for another export");
+    assert!(!reading.survey().unwrap().is_readable());
+}
+
+#[test]
+fn columns_that_no_session_can_do_without_have_to_be_selected() {
+    let origin = Url::parse("https://graph.example").unwrap();
+    let export = |select: &[&str]| {
+        let select: Vec<_> = select.iter().map(|name| (*name).to_owned()).collect();
+        Export::new(&origin, &select, Columns::default(), LONG, &RetryPolicy::default()).map(drop)
+    };
+    assert!(export(EXPORT_COLUMNS).is_ok());
+    insta::assert_snapshot!(export(&["SessionId", "Sessionstart"]).unwrap_err().message, @"source.select: the report has no column for endDateTime; it has SessionId, Sessionstart: name the right ones under source.columns");
+}
+
+#[test]
+fn looks_become_rarer_up_to_a_bound() {
+    let origin = Url::parse("https://graph.example").unwrap();
+    let select: Vec<_> = EXPORT_COLUMNS.iter().map(|name| (*name).to_owned()).collect();
+    let export = Export::new(&origin, &select, Columns::default(), LONG, &RetryPolicy::default()).unwrap();
+    let paces = [0, 1, 2, 8, 9, 1000, u32::MAX].map(|looked| export.pace(looked).as_secs_f64());
+    assert_eq!(paces, [1.0, 1.5, 2.25, 25.628_906_25, 30.0, 30.0, 30.0]);
+}

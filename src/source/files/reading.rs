@@ -1,0 +1,215 @@
+//! One reading of a directory: the files that are new or have changed, a page at a time.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tracing::warn;
+
+use super::Directory;
+use super::content::{self, Fault};
+use super::look::{self, Seen};
+use super::state::{Done, Outcome, State};
+use crate::source::reading::Pages;
+use crate::source::{Page, SourceError};
+use crate::status::FailureReason;
+
+/// Between the two looks that a new file has to stay unchanged for. Whoever writes slower than this
+/// has a part read; it is read whole when it has changed.
+const SETTLING: Duration = Duration::from_secs(1);
+/// How long a file system may take for a look or a page. One that hangs longer, as a network share
+/// may, fails the poll instead of holding it for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Pages that wait between the thread that reads and the poll that counts.
+const WAITING_PAGES: usize = 2;
+/// How much of a file's name a line shows.
+const MAX_NAME_CHARS: usize = 100;
+
+/// A reading of a directory.
+pub(in crate::source) struct Files {
+    directory: Arc<Directory>,
+    step: Step,
+    /// What became of each file that was read so far.
+    done: HashMap<OsString, Done>,
+}
+
+enum Step {
+    Look,
+    Read { plan: Arc<Vec<Seen>>, ended: usize, told: Receiver<Told> },
+    Finished,
+}
+
+/// What the thread that reads says, with the file's place in the plan.
+enum Told {
+    Page(usize, Page),
+    /// The file's end or fault.
+    End(usize, Result<(), Fault>),
+    /// It changed while it was read, or before.
+    Changed,
+}
+
+impl Files {
+    pub fn new(directory: Arc<Directory>) -> Self {
+        Self { directory, step: Step::Look, done: HashMap::new() }
+    }
+
+    /// The files to read, oldest first.
+    async fn plan(&self) -> Result<Vec<Seen>, SourceError> {
+        let files = self.look().await?;
+        let is_settled = {
+            let state = self.directory.state();
+            state.unread(&files).iter().all(|file| state.is_settled(file))
+        };
+        if is_settled {
+            return Ok(self.settle(&files));
+        }
+        self.directory.state().look(&files);
+        tokio::time::sleep(SETTLING).await;
+        let files = self.look().await?;
+        Ok(self.settle(&files))
+    }
+
+    async fn look(&self) -> Result<Vec<Seen>, SourceError> {
+        let directory = self.directory.clone();
+        let looking = tokio::task::spawn_blocking(move || look::look(&directory.path));
+        match tokio::time::timeout(PATIENCE, looking).await {
+            Ok(Ok(files)) => files,
+            Ok(Err(_)) => Err(SourceError::new(FailureReason::Internal, "looking at the directory failed")),
+            Err(_) => Err(self.directory.hangs()),
+        }
+    }
+
+    /// Those to read that look as they did the last time.
+    fn settle(&self, files: &[Seen]) -> Vec<Seen> {
+        let mut state = self.directory.state();
+        let settled = state.unread(files).into_iter().filter(|file| state.is_settled(file)).cloned().collect();
+        state.look(files);
+        settled
+    }
+
+    /// Takes what the thread says of a file.
+    fn end(&mut self, file: &Seen, result: Result<(), Fault>) {
+        let outcome = match &result {
+            Ok(()) => Outcome::Read,
+            Err(fault) if fault.may_pass() => Outcome::Unreadable,
+            Err(_) => Outcome::SetAside,
+        };
+        if let Err(fault) = result
+            && self.directory.state().is_news(file)
+        {
+            warn!(file = shown(&file.name), error = %fault, "A file is set aside; mend it or take it away");
+        }
+        self.done.insert(file.name.clone(), Done { stamp: file.stamp.clone(), outcome });
+    }
+}
+
+#[async_trait]
+impl Pages for Files {
+    async fn next_page(&mut self) -> Result<Option<Page>, SourceError> {
+        loop {
+            let (plan, told) = match &mut self.step {
+                Step::Finished => return Ok(None),
+                Step::Look => {
+                    let plan = Arc::new(self.plan().await?);
+                    let page = self.directory.state().in_progress(&plan);
+                    let told = self.directory.start(plan.clone());
+                    self.step = Step::Read { plan, ended: 0, told };
+                    if page.rows() > 0 {
+                        return Ok(Some(page));
+                    }
+                    continue;
+                }
+                Step::Read { plan, ended, told } => {
+                    let next = tokio::time::timeout(PATIENCE, told.recv()).await.map_err(|_| self.directory.hangs())?;
+                    *ended += usize::from(matches!(next, Some(Told::End(..) | Told::Changed)));
+                    if next.is_none() && *ended < plan.len() {
+                        return Err(SourceError::new(FailureReason::Internal, "reading a file failed"));
+                    }
+                    (plan.clone(), next)
+                }
+            };
+            match told {
+                None => self.step = Step::Finished,
+                Some(Told::Page(place, mut page)) => {
+                    let file = &plan[place];
+                    self.directory.state().note(file, &page);
+                    let name = shown(&file.name);
+                    for reject in &mut page.rejects {
+                        reject.detail = format!("{name}, {}", reject.detail).into();
+                    }
+                    return Ok(Some(page));
+                }
+                Some(Told::End(place, result)) => self.end(&plan[place], result),
+                Some(Told::Changed) => {}
+            }
+        }
+    }
+
+    fn date(&self) -> Option<DateTime<Utc>> {
+        None
+    }
+
+    fn rows_missing(&self) -> u64 {
+        0
+    }
+
+    fn is_finished(&self) -> bool {
+        matches!(self.step, Step::Finished)
+    }
+
+    fn committed(&mut self) {
+        let set_aside = self.directory.state().commit(self.done.drain());
+        self.directory.observer.files_set_aside(set_aside);
+    }
+}
+
+impl Directory {
+    /// The state; whoever panicked while holding it left whole entries behind.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn hangs(&self) -> SourceError {
+        let message = format!(
+            "the directory {} does not answer within {} s; is its file system there?",
+            self.path.display(),
+            PATIENCE.as_secs()
+        );
+        SourceError::new(FailureReason::Timeout, message)
+    }
+
+    /// Starts a thread that reads the files of a plan one after the other. It ends when nobody listens.
+    fn start(self: &Arc<Self>, plan: Arc<Vec<Seen>>) -> Receiver<Told> {
+        let (teller, told) = channel(WAITING_PAGES);
+        let directory = self.clone();
+        tokio::task::spawn_blocking(move || {
+            for (place, file) in plan.iter().enumerate() {
+                let told = directory.read_file(place, file, &teller);
+                if teller.blocking_send(told).is_err() {
+                    break;
+                }
+            }
+        });
+        told
+    }
+
+    fn read_file(&self, place: usize, seen: &Seen, teller: &Sender<Told>) -> Told {
+        let file = match look::open(&self.path, seen) {
+            Ok(Some(file)) => file,
+            Ok(None) => return Told::Changed,
+            Err(fault) => return Told::End(place, Err(fault)),
+        };
+        let mut give = |page| teller.blocking_send(Told::Page(place, page)).is_ok();
+        let result = content::read(&file, &self.columns, &mut give);
+        if look::is_unchanged(&file, seen) { Told::End(place, result) } else { Told::Changed }
+    }
+}
+
+/// A name as a line shows it: whoever drops files chooses it.
+fn shown(name: &OsStr) -> String {
+    name.to_string_lossy().chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect()
+}

@@ -1,0 +1,97 @@
+//! The order of the steps, and what is said of lengths of time. What each step finds is tested where the
+//! program shows it, in `tests/it/check`.
+
+use std::sync::Mutex;
+
+use chrono::TimeDelta;
+
+use super::network::rough;
+use super::*;
+use crate::session::Label as _;
+use crate::source::testing::{Fake, answer, report_tenant};
+use crate::source::{Far, SourceError};
+use crate::status::FailureReason;
+
+#[test]
+fn lengths_of_time_are_said_in_their_largest_unit() {
+    for (seconds, said) in [
+        (0, "0 seconds"),
+        (1, "1 second"),
+        (119, "119 seconds"),
+        (120, "2 minutes"),
+        (7_199, "119 minutes"),
+        (7_200, "2 hours"),
+        (172_799, "47 hours"),
+        (172_800, "2 days"),
+    ] {
+        assert_eq!(rough(TimeDelta::seconds(seconds)), said);
+    }
+}
+
+/// Keeps what it is told.
+#[derive(Default)]
+struct Told(Mutex<Vec<String>>);
+
+impl Progress for Told {
+    fn page(&self, far: Far) {
+        self.0.lock().unwrap().push(format!("{far:?}"));
+    }
+
+    fn step(&self, what: &'static str) {
+        self.0.lock().unwrap().push(what.to_owned());
+    }
+
+    fn ended(&self, whole: bool) {
+        self.0.lock().unwrap().push(format!("ended {whole}"));
+    }
+}
+
+#[tokio::test]
+async fn steps_are_told_as_they_begin_and_the_clock_is_heard_from_a_refusal_too() {
+    let fake = Fake::start(vec![answer("403 Forbidden", &[("date", "Thu, 19 Mar 2026 12:00:00 GMT")], "")]).await;
+    let told = Arc::new(Told::default());
+    let network = Arc::new(Network::new(|_| None));
+    let now = || DateTime::from_timestamp(1_773_921_600 + 7, 0).unwrap_or_default();
+    let steps = Probe::new(&report_tenant(&fake), network, now, told.clone()).online().await;
+    let outcomes: Vec<_> = steps.iter().map(|step| format!("{} {:?}", step.name.as_str(), step.outcome)).collect();
+    assert_eq!(outcomes.len(), StepName::ALL.len());
+    assert!(outcomes[..3].iter().all(|outcome| outcome.ends_with(" Fine")), "{outcomes:#?}");
+    assert!(matches!(&steps[5].outcome, Outcome::Failed(error) if error.reason == FailureReason::Forbidden));
+    assert!(matches!(steps[6].outcome, Outcome::Skipped(StepName::Read)));
+    assert!(matches!(steps[7].outcome, Outcome::Fine));
+    let Some(Detail::Clock(clock)) = &steps[7].detail else { panic!("{steps:?}") };
+    assert_eq!(clock.ahead(), TimeDelta::seconds(7));
+    let told = told.0.lock().unwrap();
+    assert_eq!(*told, ["name_resolution", "tls", "token", "permission", "read", "ended true"]);
+}
+
+#[tokio::test]
+async fn a_tenant_that_cannot_even_be_set_up_is_told_in_its_first_step() {
+    let fake = Fake::start(Vec::new()).await;
+    let tenant = config::Tenant { ca_file: Some("no/such.pem".into()), ..report_tenant(&fake) };
+    let probe = Probe::new(&tenant, Arc::new(Network::new(|_| None)), DateTime::default, Arc::new(Told::default()));
+    for steps in [probe.online().await, probe.offline()] {
+        let Outcome::Failed(SourceError { message, .. }) = &steps[0].outcome else { panic!("{steps:?}") };
+        assert!(message.starts_with("ca_file no/such.pem: "), "{message}");
+        assert!(steps[1..].iter().all(|step| matches!(step.outcome, Outcome::Skipped(StepName::Configuration))));
+        assert_eq!(steps.len(), StepName::ALL.len());
+    }
+    assert!(fake.received().is_empty());
+}
+
+#[tokio::test]
+async fn files_are_looked_at_without_asking_anyone() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("a"), r#"{"id":"a","endDateTime":"2026-03-19T12:00:00Z"}"#).unwrap();
+    let name = directory.path().display();
+    let yaml = format!("tenants: [{{name: a, source: {{kind: files, directory: '{name}'}}}}]");
+    let config = config::Config::from_yaml(&yaml, std::path::Path::new("test.yaml")).unwrap();
+    let network = Arc::new(Network::new(|_| None));
+    let now = || DateTime::from_timestamp(1_773_921_600, 0).unwrap_or_default();
+    let steps = Probe::new(&config.tenants[0], network, now, Arc::new(Told::default())).online().await;
+    let of = |name: StepName| steps.iter().find(|step| step.name == name).map(|step| &step.outcome);
+    assert!(matches!(of(StepName::Read), Some(Outcome::Fine)), "{steps:?}");
+    for name in [StepName::NameResolution, StepName::Tls, StepName::Token, StepName::Permission, StepName::Clock] {
+        assert!(matches!(of(name), Some(Outcome::NotApplicable(_))), "{steps:?}");
+    }
+}
