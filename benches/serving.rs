@@ -24,11 +24,12 @@ use flate2::write::GzEncoder;
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, Registry, TextEncoder};
-use remote_assistance_exporter::exposition::{Encoding, Exposition, Format, HttpMetrics, Wanted};
+use remote_assistance_exporter::exposition::{Encoding, Exposition, HttpMetrics, Wanted};
 use remote_assistance_exporter::ledger::totals::{DURATION_BOUNDS, TICKS_PER_SECOND, Totals};
 use remote_assistance_exporter::ledger::{Snapshot, TenantSnapshot};
-use remote_assistance_exporter::metrics::{Build, Business, BusinessCollector, Own, register_process};
+use remote_assistance_exporter::metrics::{Build, Business, BusinessCollector, Own, Versioned as _, register_process};
 use remote_assistance_exporter::session::{Label as _, SessionType};
 use remote_assistance_exporter::status::Status;
 use remote_assistance_exporter::web;
@@ -49,7 +50,7 @@ fn main() {
     let tried = std::env::args().any(|argument| argument == "--test");
     let (turns, turn) = if tried { (1, Duration::from_millis(20)) } else { (TURNS, TURN) };
     for tenants in if tried { &TENANTS[..1] } else { &TENANTS[..] } {
-        let registry = registry(*tenants);
+        let gather = gather(*tenants);
         let exposition = exposition(*tenants);
         let text = Wanted::default();
         let series = lines(&exposition.render(text).unwrap().bytes());
@@ -57,9 +58,11 @@ fn main() {
             let wanted = Wanted { encoding, ..text };
             exposition.render(wanted).unwrap();
             let ours = time(turn, || _ = black_box(exposition.render(wanted).unwrap()));
-            let crates = time(turn, || _ = black_box(encode(&registry, encoding)));
+            let crates = time(turn, || _ = black_box(encode(&gather(), encoding)));
             let times = crates.as_secs_f64() / ours.as_secs_f64();
-            println!("encode {series} series, {encoding:?}: {ours:?}, the crate's encoder {crates:?}: {times:.0} times");
+            println!(
+                "encode {series} series, {encoding:?}: {ours:?}, the crate's encoder {crates:?}: {times:.0} times"
+            );
         }
         for encoding in [Encoding::Identity, Encoding::Gzip] {
             let (ours, bare) = serve(&exposition, encoding, turns, turn);
@@ -84,42 +87,42 @@ fn snapshot(tenants: usize) -> Snapshot {
                 totals.durations[*session_type].observe((seconds * seconds + number as u64) * TICKS_PER_SECOND);
             }
         }
-        TenantSnapshot { name: format!("tenant-{number:04}").into(), totals: totals.into(), last_success: None }
+        TenantSnapshot { name: name(number).into(), totals: totals.into(), last_success: None }
     };
     Snapshot { tenants: (0..tenants).map(tenant).collect(), native_histograms: true, ..Snapshot::default() }
 }
 
 /// The program's own exposition: every part that it has.
 fn exposition(tenants: usize) -> Exposition {
-    let (live, own_registry) = (Registry::new(), Registry::new());
-    let build = Build { version: "1.2.3", revision: "abc", rust_version: "1.99" };
-    let own = Own::register(&own_registry, &build).unwrap();
-    for number in 0..tenants {
-        own.tenant(&format!("tenant-{number:04}"), Duration::from_secs(300));
-    }
+    let (own, live) = (own(tenants), Registry::new());
     register_process(&live).unwrap();
     let business = Business::new(Arc::new(ArcSwap::from_pointee(snapshot(tenants)))).unwrap();
-    Exposition::new(vec![Box::new(business), Box::new(own.part(own_registry))], live)
+    Exposition::new(vec![Box::new(business), Box::new(own.part())], live)
+}
+
+fn own(tenants: usize) -> Own {
+    let own = Own::new(&Build { version: "1.2.3", revision: "abc", rust_version: "1.99" }).unwrap();
+    (0..tenants).for_each(|number| own.tenant(&name(number)).declare(Duration::from_secs(300)));
+    own
+}
+
+fn name(number: usize) -> String {
+    format!("tenant-{number:04}")
 }
 
 /// The same families, all of them gathered anew each time.
-fn registry(tenants: usize) -> Registry {
-    let registry = Registry::new();
-    let build = Build { version: "1.2.3", revision: "abc", rust_version: "1.99" };
-    let own = Own::register(&registry, &build).unwrap();
-    for number in 0..tenants {
-        own.tenant(&format!("tenant-{number:04}"), Duration::from_secs(300));
-    }
+fn gather(tenants: usize) -> impl Fn() -> Vec<MetricFamily> {
+    let (own, registry) = (own(tenants).part(), Registry::new());
     register_process(&registry).unwrap();
     let published = Arc::new(ArcSwap::from_pointee(snapshot(tenants)));
     registry.register(Box::new(BusinessCollector::new(published).unwrap())).unwrap();
-    registry
+    move || [registry.gather(), own.gather()].concat()
 }
 
 /// A scrape as the prometheus crate's own documentation has it.
-fn encode(registry: &Registry, encoding: Encoding) -> Vec<u8> {
+fn encode(families: &[MetricFamily], encoding: Encoding) -> Vec<u8> {
     let mut plain = Vec::new();
-    TextEncoder::new().encode(&registry.gather(), &mut plain).unwrap();
+    TextEncoder::new().encode(families, &mut plain).unwrap();
     if encoding == Encoding::Identity {
         return plain;
     }
@@ -176,6 +179,7 @@ fn start(exposition: Exposition, stop: &CancellationToken) -> SocketAddr {
         telemetry_path: "/metrics".into(),
         max_requests: 40,
         limits: web::Limits::default(),
+        reloads: None,
     };
     tokio::spawn(web::serve(listeners, stop.clone(), state));
     address

@@ -15,5 +15,5 @@ mod wire;
 
 pub use families::{Business, BusinessCollector, families};
 pub use http::{HttpMetrics, InFlight};
-pub use own::{Build, Own, TenantMetrics, register_process};
+pub use own::{Build, Own, OwnPart, TenantMetrics, register_process};
 pub use versioned::Versioned;

@@ -15,8 +15,8 @@ use super::proxy::{NoProxy, Proxy, ProxyUrl};
 use super::raw::{self, Key};
 use super::{
     Around, Config, Credential, DEFAULT_ENROLLMENT_REFRESH_INTERVAL, DEFAULT_LOOKBACK, DEFAULT_PAGE_SIZE,
-    DEFAULT_POLL_INTERVAL, DEFAULT_REQUESTS_PER_MINUTE, Error, FirstRun, MAX_EXPORT_JOBS, MAX_TENANTS,
-    Metrics, SESSIONS_REPORT_PATH, Source, Tenant, duration, environment, files, rules,
+    DEFAULT_POLL_INTERVAL, DEFAULT_REQUESTS_PER_MINUTE, Error, FirstRun, MAX_EXPORT_JOBS, MAX_TENANTS, Metrics,
+    SESSIONS_REPORT_PATH, Source, Tenant, duration, environment, files, rules,
 };
 
 /// Applies every rule.

@@ -2,15 +2,19 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use prometheus::proto::MetricFamily;
 use prometheus::{CounterVec, GaugeVec, HistogramVec, IntCounterVec, Registry};
 
 use super::catalogue::{self, Kind};
 use super::families::unix_seconds;
 use super::instrument::{self, PerTenant};
+use super::versioned::Versioned;
 use crate::session::Label;
 use crate::source::{Endpoint, Observer};
 use crate::status::FailureReason;
@@ -35,7 +39,22 @@ pub struct Build {
 
 /// The instruments. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Own(Arc<Instruments>);
+pub struct Own(Arc<Shared>);
+
+/// What the exporter tells of itself, as a part of the exposition that changes with each event.
+#[derive(Debug)]
+pub struct OwnPart(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    registry: Registry,
+    instruments: Instruments,
+    /// How many events there were.
+    events: AtomicU64,
+}
+
+/// The instruments while they are changed. When this is dropped, the change is over and counts as one.
+struct Event<'a>(&'a Shared);
 
 #[derive(Debug)]
 struct Instruments {
@@ -67,19 +86,20 @@ struct Instruments {
 }
 
 impl Own {
-    /// Registers the instruments; those of the whole process start at zero.
+    /// Makes the instruments, in a registry of their own; those of the whole process start at zero.
     ///
     /// # Errors
-    /// Where they are registered already.
-    pub fn register(registry: &Registry, build: &Build) -> prometheus::Result<Self> {
+    /// Where the catalogue has a name that Prometheus does not allow, or one twice.
+    pub fn new(build: &Build) -> prometheus::Result<Self> {
         use catalogue as c;
+        let registry = &Registry::new();
         let per_tenant = RefCell::new(PerTenant::default());
         let counters = |metric| per_tenant.borrow_mut().keep(metric, instrument::counters(registry, metric));
         let seconds = |metric| per_tenant.borrow_mut().keep(metric, instrument::seconds(registry, metric));
         let gauges = |metric| per_tenant.borrow_mut().keep(metric, instrument::gauges(registry, metric));
         let info = gauges(&c::BUILD_INFO)?;
         info.with_label_values(&[build.version, build.revision, build.rust_version]).set(1.0);
-        let own = Instruments {
+        let instruments = Instruments {
             up: gauges(&c::UP)?,
             last_success: gauges(&c::LAST_POLL_SUCCESS)?,
             last_duration: gauges(&c::LAST_POLL_DURATION)?,
@@ -107,12 +127,17 @@ impl Own {
             per_tenant: per_tenant.take(),
         };
         for endpoint in Endpoint::ALL {
-            own.request_durations.with_label_values(&[endpoint.as_str()]);
+            instruments.request_durations.with_label_values(&[endpoint.as_str()]);
         }
-        own.commits.with_label_values(NONE);
-        own.commit_failures.with_label_values(NONE);
-        own.commit_durations.with_label_values(NONE);
-        Ok(Self(Arc::new(own)))
+        instruments.commits.with_label_values(NONE);
+        instruments.commit_failures.with_label_values(NONE);
+        instruments.commit_durations.with_label_values(NONE);
+        Ok(Self(Arc::new(Shared { registry: registry.clone(), instruments, events: AtomicU64::new(0) })))
+    }
+
+    /// The instruments as a part of the exposition.
+    pub fn part(&self) -> OwnPart {
+        OwnPart(self.0.clone())
     }
 
     /// The instruments of one tenant; no series yet, see [`TenantMetrics::declare`].
@@ -122,7 +147,7 @@ impl Own {
 
     /// Takes away every series of these tenants. Their polls must have ended.
     pub fn forget(&self, tenants: &BTreeSet<Arc<str>>) {
-        self.0.per_tenant.forget(tenants, |_| true);
+        self.0.event().per_tenant.forget(tenants, |_| true);
     }
 
     /// Takes away what these tenants' sources told of themselves, such as the expiry of a token: they
@@ -131,30 +156,63 @@ impl Own {
         use catalogue as c;
         const OF_POLLS: [&str; 4] =
             [c::UP.name, c::LAST_POLL_SUCCESS.name, c::LAST_POLL_DURATION.name, c::POLL_INTERVAL.name];
-        self.0.per_tenant.forget(tenants, |metric| metric.kind == Kind::Gauge && !OF_POLLS.contains(&metric.name));
+        self.0
+            .event()
+            .per_tenant
+            .forget(tenants, |metric| metric.kind == Kind::Gauge && !OF_POLLS.contains(&metric.name));
     }
 
     /// A configuration with this hash was loaded.
     pub fn config_loaded(&self, hash: u64, at: DateTime<Utc>) {
-        self.0.reload_successful.with_label_values(NONE).set(1.0);
-        self.0.reload_success.with_label_values(NONE).set(unix_seconds(at));
-        self.0.config_hash.with_label_values(NONE).set((hash & CONFIG_HASH_BITS) as f64);
+        self.0.event().reload_successful.with_label_values(NONE).set(1.0);
+        self.0.event().reload_success.with_label_values(NONE).set(unix_seconds(at));
+        self.0.event().config_hash.with_label_values(NONE).set((hash & CONFIG_HASH_BITS) as f64);
     }
 
     /// A configuration could not be loaded; the one before stays in force.
     pub fn config_refused(&self) {
-        self.0.reload_successful.with_label_values(NONE).set(0.0);
+        self.0.event().reload_successful.with_label_values(NONE).set(0.0);
     }
 
     /// A transaction became durable.
     pub fn committed(&self, took: Duration) {
-        self.0.commits.with_label_values(NONE).inc();
-        self.0.commit_durations.with_label_values(NONE).observe(took.as_secs_f64());
+        self.0.event().commits.with_label_values(NONE).inc();
+        self.0.event().commit_durations.with_label_values(NONE).observe(took.as_secs_f64());
     }
 
     /// A transaction could not be committed.
     pub fn commit_failed(&self) {
-        self.0.commit_failures.with_label_values(NONE).inc();
+        self.0.event().commit_failures.with_label_values(NONE).inc();
+    }
+}
+
+impl Shared {
+    fn event(&self) -> Event<'_> {
+        Event(self)
+    }
+}
+
+impl Deref for Event<'_> {
+    type Target = Instruments;
+
+    fn deref(&self) -> &Instruments {
+        &self.0.instruments
+    }
+}
+
+impl Drop for Event<'_> {
+    fn drop(&mut self) {
+        self.0.events.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Versioned for OwnPart {
+    fn version(&self) -> u64 {
+        self.0.events.load(Ordering::Acquire)
+    }
+
+    fn gather(&self) -> Vec<MetricFamily> {
+        self.0.registry.gather()
     }
 }
 
@@ -165,7 +223,7 @@ const NONE: &[&str] = &[];
 #[derive(Debug)]
 pub struct TenantMetrics {
     name: Box<str>,
-    own: Arc<Instruments>,
+    own: Arc<Shared>,
 }
 
 impl TenantMetrics {
@@ -173,7 +231,7 @@ impl TenantMetrics {
     /// gauges are absent until they are known: a tenant that has not been polled is neither up nor down,
     /// and a zero would read as "down since 1970". Series that are there already stay as they are.
     pub fn declare(&self, poll_interval: Duration) {
-        let (own, name) = (&self.own, &*self.name);
+        let (own, name) = (self.own.event(), &*self.name);
         own.poll_interval.with_label_values(&[name]).set(poll_interval.as_secs_f64());
         for counters in [&own.polls, &own.retries, &own.throttled] {
             counters.with_label_values(&[name]);
@@ -186,7 +244,7 @@ impl TenantMetrics {
 
     /// The last successful poll ended then, perhaps before a restart.
     pub fn last_success(&self, ended: DateTime<Utc>) {
-        self.own.last_success.with_label_values(&[&*self.name]).set(unix_seconds(ended));
+        self.own.event().last_success.with_label_values(&[&*self.name]).set(unix_seconds(ended));
     }
 
     /// A poll succeeded.
@@ -197,67 +255,67 @@ impl TenantMetrics {
 
     /// A poll failed.
     pub fn poll_failed(&self, reason: FailureReason, took: Duration) {
-        self.own.poll_failures.with_label_values(&[&*self.name, reason.as_str()]).inc();
+        self.own.event().poll_failures.with_label_values(&[&*self.name, reason.as_str()]).inc();
         self.poll_ended(false, took);
     }
 
     /// The tenant's enrolment states are looked up: its failures start at zero.
     pub fn looks_up_enrollment(&self) {
         for reason in FailureReason::ALL {
-            self.own.lookup_failures.with_label_values(&[&*self.name, reason.as_str()]);
+            self.own.event().lookup_failures.with_label_values(&[&*self.name, reason.as_str()]);
         }
     }
 
     /// The enrolment states of so many devices were looked up.
     pub fn enrollment_looked_up(&self, ended: DateTime<Utc>, devices: usize) {
-        self.own.lookup_success.with_label_values(&[&*self.name]).set(unix_seconds(ended));
-        self.own.lookup_devices.with_label_values(&[&*self.name]).set(devices as f64);
-        self.own.lookup_up.with_label_values(&[&*self.name]).set(1.0);
+        self.own.event().lookup_success.with_label_values(&[&*self.name]).set(unix_seconds(ended));
+        self.own.event().lookup_devices.with_label_values(&[&*self.name]).set(devices as f64);
+        self.own.event().lookup_up.with_label_values(&[&*self.name]).set(1.0);
     }
 
     /// They could not be.
     pub fn enrollment_lookup_failed(&self, reason: FailureReason) {
-        self.own.lookup_failures.with_label_values(&[&*self.name, reason.as_str()]).inc();
-        self.own.lookup_up.with_label_values(&[&*self.name]).set(0.0);
+        self.own.event().lookup_failures.with_label_values(&[&*self.name, reason.as_str()]).inc();
+        self.own.event().lookup_up.with_label_values(&[&*self.name]).set(0.0);
     }
 
     fn poll_ended(&self, up: bool, took: Duration) {
-        self.own.last_duration.with_label_values(&[&*self.name]).set(took.as_secs_f64());
-        self.own.polls.with_label_values(&[&*self.name]).inc();
+        self.own.event().last_duration.with_label_values(&[&*self.name]).set(took.as_secs_f64());
+        self.own.event().polls.with_label_values(&[&*self.name]).inc();
         // Last, so that a scrape in between never shows an outcome without what belongs to it.
-        self.own.up.with_label_values(&[&*self.name]).set(f64::from(up));
+        self.own.event().up.with_label_values(&[&*self.name]).set(f64::from(up));
     }
 }
 
 impl Observer for TenantMetrics {
     fn request(&self, endpoint: Endpoint, status: Option<u16>, duration: Duration) {
         let code = status.map_or_else(|| "error".to_owned(), |status| status.to_string());
-        self.own.requests.with_label_values(&[&*self.name, endpoint.as_str(), &code]).inc();
-        self.own.request_durations.with_label_values(&[endpoint.as_str()]).observe(duration.as_secs_f64());
+        self.own.event().requests.with_label_values(&[&*self.name, endpoint.as_str(), &code]).inc();
+        self.own.event().request_durations.with_label_values(&[endpoint.as_str()]).observe(duration.as_secs_f64());
     }
 
     fn retry(&self) {
-        self.own.retries.with_label_values(&[&*self.name]).inc();
+        self.own.event().retries.with_label_values(&[&*self.name]).inc();
     }
 
     fn throttled(&self) {
-        self.own.throttled.with_label_values(&[&*self.name]).inc();
+        self.own.event().throttled.with_label_values(&[&*self.name]).inc();
     }
 
     fn held_back(&self, duration: Duration) {
-        self.own.throttle_wait.with_label_values(&[&*self.name]).inc_by(duration.as_secs_f64());
+        self.own.event().throttle_wait.with_label_values(&[&*self.name]).inc_by(duration.as_secs_f64());
     }
 
     fn token_expires(&self, at: DateTime<Utc>) {
-        self.own.token_expiry.with_label_values(&[&*self.name]).set(unix_seconds(at));
+        self.own.event().token_expiry.with_label_values(&[&*self.name]).set(unix_seconds(at));
     }
 
     fn files_set_aside(&self, files: u64) {
-        self.own.files_set_aside.with_label_values(&[&*self.name]).set(files as f64);
+        self.own.event().files_set_aside.with_label_values(&[&*self.name]).set(files as f64);
     }
 
     fn credential_expires(&self, at: DateTime<Utc>) {
-        self.own.credential_expiry.with_label_values(&[&*self.name]).set(unix_seconds(at));
+        self.own.event().credential_expiry.with_label_values(&[&*self.name]).set(unix_seconds(at));
     }
 }
 

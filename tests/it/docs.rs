@@ -19,10 +19,6 @@ use remote_assistance_exporter::status::FailureReason;
 use crate::support::{Exporter, Lab, get, wait_for};
 use markdown::{README, blocks, code, section, table};
 
-/// Keys that the configuration knows in order to say that it does not support them yet.
-const NOT_SUPPORTED_YET: &[&str] =
-    &["credential.certificate_file", "credential.certificate_password_file"];
-
 fn metrics() -> Vec<Vec<&'static str>> {
     table(section("Metrics"), "metric")
 }
@@ -188,7 +184,6 @@ fn the_keys_are_those_of_the_configuration() {
             assert_eq!(kinds, known.split(", ").collect(), "{block}");
         }
     }
-    documented.extend(NOT_SUPPORTED_YET.iter().map(|key| (*key).to_owned()));
     assert_eq!(documented, known_keys());
 }
 

@@ -43,7 +43,7 @@ fn exposition() -> Exposition {
     let registry = Registry::new();
     let published = Arc::new(ArcSwap::from_pointee(snapshot()));
     let build = Build { version: "0.1.0", revision: "0123abc", rust_version: "1.89.0" };
-    let own = Own::register(&registry, &build).unwrap();
+    let own = Own::new(&build).unwrap();
     own.config_loaded(0xfeed_beef, start());
     own.committed(Duration::from_millis(8));
     own.commit_failed();
@@ -64,7 +64,7 @@ fn exposition() -> Exposition {
     http.declare("/metrics", &[200, 500, 503]);
     http.answered("/metrics", 200, Duration::from_millis(2));
     http.answered("other", 404, Duration::from_micros(50));
-    Exposition::new(vec![Box::new(Business::new(published).unwrap())], registry)
+    Exposition::new(vec![Box::new(Business::new(published).unwrap()), Box::new(own.part())], registry)
 }
 
 fn start() -> DateTime<Utc> {

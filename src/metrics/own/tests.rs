@@ -8,18 +8,33 @@ use crate::metrics::HttpMetrics;
 
 const BUILD: Build = Build { version: "1.2.3", revision: "abc", rust_version: "1.99" };
 
-fn text(registry: &Registry) -> String {
-    TextEncoder::new().encode_to_string(&registry.gather()).unwrap()
+trait Gather {
+    fn families(&self) -> Vec<MetricFamily>;
 }
 
-fn has(registry: &Registry, line: &str) -> bool {
-    text(registry).lines().any(|l| l == format!("{}{line}", catalogue::PREFIX))
+impl Gather for Registry {
+    fn families(&self) -> Vec<MetricFamily> {
+        self.gather()
+    }
+}
+
+impl Gather for Own {
+    fn families(&self) -> Vec<MetricFamily> {
+        self.part().gather()
+    }
+}
+
+fn text(metrics: &impl Gather) -> String {
+    TextEncoder::new().encode_to_string(&metrics.families()).unwrap()
+}
+
+fn has(metrics: &impl Gather, line: &str) -> bool {
+    text(metrics).lines().any(|l| l == format!("{}{line}", catalogue::PREFIX))
 }
 
 #[test]
 fn a_tenant_starts_with_its_counters_at_zero_and_its_state_unknown() {
-    let registry = Registry::new();
-    let own = Own::register(&registry, &BUILD).unwrap();
+    let own = Own::new(&BUILD).unwrap();
     own.tenant("a").declare(Duration::from_secs(300));
     for line in [
         r#"poll_interval_seconds{tenant="a"} 300"#,
@@ -30,19 +45,18 @@ fn a_tenant_starts_with_its_counters_at_zero_and_its_state_unknown() {
         "ledger_commits_total 0",
         r#"exporter_build_info{revision="abc",rustversion="1.99",version="1.2.3"} 1"#,
     ] {
-        assert!(has(&registry, line), "{line}");
+        assert!(has(&own, line), "{line}");
     }
-    let failures = text(&registry).matches("poll_failures_total{").count();
+    let failures = text(&own).matches("poll_failures_total{").count();
     assert_eq!(failures, FailureReason::ALL.len());
     for unknown in ["_up{", "last_poll_success", "last_poll_duration", "token_expiry", "credential_expiry"] {
-        assert!(!text(&registry).contains(unknown), "{unknown}");
+        assert!(!text(&own).contains(unknown), "{unknown}");
     }
 }
 
 #[test]
 fn polls_requests_and_commits_are_told() {
-    let registry = Registry::new();
-    let own = Own::register(&registry, &BUILD).unwrap();
+    let own = Own::new(&BUILD).unwrap();
     let (a, b) = (own.tenant("a"), own.tenant("b"));
     [&a, &b].iter().for_each(|tenant| tenant.declare(Duration::from_secs(1)));
     let at = Utc.timestamp_millis_opt(1_774_000_000_500).unwrap();
@@ -87,22 +101,21 @@ fn polls_requests_and_commits_are_told() {
         "exporter_config_last_reload_successful 1",
         "exporter_config_hash 281474976710655",
     ] {
-        assert!(has(&registry, line), "{line}\n{}", text(&registry));
+        assert!(has(&own, line), "{line}\n{}", text(&own));
     }
-    assert!(!text(&registry).contains(r#"last_poll_success_timestamp_seconds{tenant="b"}"#));
+    assert!(!text(&own).contains(r#"last_poll_success_timestamp_seconds{tenant="b"}"#));
 }
 
 #[test]
 fn look_ups_are_told_where_they_are_on() {
-    let registry = Registry::new();
-    let own = Own::register(&registry, &BUILD).unwrap();
+    let own = Own::new(&BUILD).unwrap();
     let on = own.tenant("on");
     own.tenant("off").declare(Duration::from_secs(1));
     on.looks_up_enrollment();
-    assert!(has(&registry, r#"enrollment_lookup_failures_total{reason="forbidden",tenant="on"} 0"#));
-    assert!(!text(&registry).contains("enrollment_lookup_up"), "neither up nor down before the first");
+    assert!(has(&own, r#"enrollment_lookup_failures_total{reason="forbidden",tenant="on"} 0"#));
+    assert!(!text(&own).contains("enrollment_lookup_up"), "neither up nor down before the first");
     on.enrollment_looked_up(Utc.timestamp_millis_opt(1_774_000_000_500).unwrap(), 3);
-    assert!(has(&registry, r#"enrollment_lookup_up{tenant="on"} 1"#));
+    assert!(has(&own, r#"enrollment_lookup_up{tenant="on"} 1"#));
     on.enrollment_lookup_failed(FailureReason::Forbidden);
     for line in [
         r#"enrollment_lookup_up{tenant="on"} 0"#,
@@ -110,17 +123,16 @@ fn look_ups_are_told_where_they_are_on() {
         r#"enrollment_lookup_last_success_timestamp_seconds{tenant="on"} 1774000000.5"#,
         r#"enrollment_lookup_failures_total{reason="forbidden",tenant="on"} 1"#,
     ] {
-        assert!(has(&registry, line), "{line}");
+        assert!(has(&own, line), "{line}");
     }
-    assert!(!text(&registry).lines().any(|line| line.contains(r#"tenant="off""#) && line.contains("lookup")));
+    assert!(!text(&own).lines().any(|line| line.contains(r#"tenant="off""#) && line.contains("lookup")));
 }
 
 #[test]
 fn every_own_metric_is_registered_and_nothing_twice() {
+    let own = Own::new(&BUILD).unwrap();
     let registry = Registry::new();
-    let own = Own::register(&registry, &BUILD).unwrap();
     let http = HttpMetrics::register(&registry).unwrap();
-    assert!(Own::register(&registry, &BUILD).is_err());
     let tenant = own.tenant("a");
     tenant.declare(Duration::from_secs(1));
     tenant.poll_succeeded(Utc.timestamp_opt(0, 0).unwrap(), Duration::ZERO);
@@ -132,7 +144,9 @@ fn every_own_metric_is_registered_and_nothing_twice() {
     tenant.request(Endpoint::Token, Some(200), Duration::ZERO);
     own.config_loaded(1, Utc.timestamp_opt(0, 0).unwrap());
     http.declare("/metrics", &[200]);
-    let gathered: Vec<_> = registry.gather().iter().map(|family| family.name().to_owned()).collect();
+    let families = [own.families(), registry.families()].concat();
+    let mut gathered: Vec<_> = families.iter().map(|family| family.name().to_owned()).collect();
+    gathered.sort_unstable();
     let mut known: Vec<_> = catalogue::OWN.iter().map(|metric| metric.name).collect();
     known.sort_unstable();
     assert_eq!(gathered, known);
@@ -140,12 +154,11 @@ fn every_own_metric_is_registered_and_nothing_twice() {
 
 #[test]
 fn a_tenant_that_goes_takes_every_series_along() {
-    let registry = Registry::new();
-    let own = Own::register(&registry, &BUILD).unwrap();
+    let own = Own::new(&BUILD).unwrap();
     let at = Utc.timestamp_opt(1_774_000_000, 0).unwrap();
     for name in ["a", "b", "c"] {
         let tenant = own.tenant(name);
-        assert!(!text(&registry).contains(&format!("tenant=\"{name}\"")), "nothing before it is declared");
+        assert!(!text(&own).contains(&format!("tenant=\"{name}\"")), "nothing before it is declared");
         tenant.declare(Duration::from_secs(1));
         tenant.poll_succeeded(at, Duration::ZERO);
         tenant.poll_failed(FailureReason::Timeout, Duration::ZERO);
@@ -155,7 +168,7 @@ fn a_tenant_that_goes_takes_every_series_along() {
     }
     let lines = |tenant: &str| {
         let label = format!("tenant=\"{tenant}\"");
-        text(&registry).lines().filter(|line| line.contains(&label)).map(str::to_owned).collect::<Vec<_>>()
+        text(&own).lines().filter(|line| line.contains(&label)).map(str::to_owned).collect::<Vec<_>>()
     };
     let before = [lines("b"), lines("c")];
     own.forget(&["a".into()].into());
@@ -170,8 +183,7 @@ fn a_tenant_that_goes_takes_every_series_along() {
 
 #[test]
 fn a_configuration_that_is_refused_leaves_the_hash_and_the_time_of_the_one_in_force() {
-    let registry = Registry::new();
-    let own = Own::register(&registry, &BUILD).unwrap();
+    let own = Own::new(&BUILD).unwrap();
     own.config_loaded(7, Utc.timestamp_opt(1_774_000_000, 0).unwrap());
     own.config_refused();
     for line in [
@@ -179,7 +191,7 @@ fn a_configuration_that_is_refused_leaves_the_hash_and_the_time_of_the_one_in_fo
         "exporter_config_last_reload_success_timestamp_seconds 1774000000",
         "exporter_config_hash 7",
     ] {
-        assert!(has(&registry, line), "{line}");
+        assert!(has(&own, line), "{line}");
     }
 }
 
@@ -202,4 +214,28 @@ fn the_process_is_told() {
     let registry = Registry::new();
     register_process(&registry).unwrap();
     assert!(text(&registry).contains("\nprocess_resident_memory_bytes "));
+}
+
+#[test]
+fn every_event_is_another_version() {
+    let own = Own::new(&BUILD).unwrap();
+    let (part, tenant) = (own.part(), own.tenant("a"));
+    let at = Utc.timestamp_opt(1_774_000_000, 0).unwrap();
+    let mut versions = vec![part.version()];
+    let mut event = |happens: &dyn Fn()| {
+        let before = part.gather();
+        happens();
+        assert_ne!(part.gather(), before);
+        versions.push(part.version());
+    };
+    event(&|| tenant.declare(Duration::from_secs(1)));
+    event(&|| tenant.poll_succeeded(at, Duration::from_secs(2)));
+    event(&|| tenant.poll_failed(FailureReason::Timeout, Duration::from_secs(3)));
+    event(&|| tenant.request(Endpoint::Token, Some(200), Duration::ZERO));
+    event(&|| tenant.retry());
+    event(&|| own.committed(Duration::from_millis(4)));
+    event(&|| own.config_loaded(7, at));
+    event(&|| own.config_refused());
+    event(&|| own.forget(&["a".into()].into()));
+    assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
 }

@@ -182,7 +182,7 @@ impl Exporter {
     fn open(config: &Config, lab: &Lab) -> Self {
         let registry = Registry::new();
         let build = Build { version: "0.1.0", revision: "0123abc", rust_version: "1.89.0" };
-        let own = Own::register(&registry, &build).unwrap();
+        let own = Own::new(&build).unwrap();
         own.config_loaded(config.hash, start());
         // What has no place in the script: an earlier commit, and the scrape that is being answered.
         own.commit_failed();
@@ -201,7 +201,9 @@ impl Exporter {
             poll.enter(None);
             Arc::new(poll)
         });
-        Self { tenants: tenants.collect(), writer, exposition: Exposition::new(vec![business], registry) }
+        let tenants = tenants.collect();
+        let own: Box<dyn Versioned> = Box::new(own.part());
+        Self { tenants, writer, exposition: Exposition::new(vec![business, own], registry) }
     }
 
     /// Polls one tenant after the other. Only the lack of its role makes a poll fail.
