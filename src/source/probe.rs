@@ -1,10 +1,12 @@
 //! Looks at one tenant step by step, as the exporter reads it, and says what each step found. Nothing of
 //! what it says is personal or secret: names of columns, of values and of permissions, numbers, dates.
 //!
-//! `network` looks at names and certificates, `access` at the token, `rows` at what a page holds.
+//! `network` looks at names and certificates over what `dial` connects, `access` at the token, `rows` at
+//! what a page holds.
 
 mod access;
 mod certificate;
+mod dial;
 mod network;
 mod rows;
 mod step;
