@@ -109,7 +109,8 @@ fn details(detail: &Detail) -> Value {
             "credential": found.credential,
             "graph_url": found.graph_url,
             "authority_url": found.authority_url,
-            "files": found.files,
+            // As text: a path is bytes, which JSON has not.
+            "files": found.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>(),
         }),
         Detail::Hosts(hosts) => {
             let host = |host: &Host| json!({ "key": host.key, "host": host.name, "proxy": host.proxy, "addresses": host.addresses });
@@ -177,4 +178,24 @@ fn columns(found: &Columns) -> Value {
 
 fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn a_path_that_is_not_utf_8_is_shown_as_well_as_can_be() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let path = std::ffi::OsStr::from_bytes(b"/etc/caf\xe9/ca.pem");
+        let found = Detail::Configuration(crate::source::probe::Configuration {
+            source: "collection",
+            credential: "none",
+            graph_url: "https://graph.example".to_owned(),
+            authority_url: None,
+            files: vec![path.into()],
+        });
+        assert_eq!(details(&found)["files"], json!(["/etc/caf\u{fffd}/ca.pem"]));
+    }
 }
