@@ -127,7 +127,11 @@ impl Counting<'_> {
         self.batches += 1;
         let (tenant, devices) = (self.tenant.name.clone(), self.devices.clone());
         let batch = Batch { tenant, clock, first, reports, devices, rejects, end };
-        let applied = self.writer.commit(batch).await?;
+        let applied = match self.writer.commit(batch).await {
+            // A reload has taken the tenant away, and ends this poll at once: it has not failed.
+            Err(WriteError::NotConfigured) => std::future::pending().await,
+            applied => applied?,
+        };
         self.tenant.show(&applied.tenant);
         self.summary.counted += applied.fates[Fate::Counted];
         self.summary.rejected += applied.rejects.len() as u64;
@@ -154,7 +158,38 @@ fn believe(service: Option<DateTime<Utc>>, machine: DateTime<Utc>) -> (Clock, bo
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::Config;
+    use crate::ledger::{Ledger, Settings, writer};
+    use crate::metrics::{Build, Own};
+    use crate::source::Network;
+
+    struct Deaf;
+
+    impl writer::Observer for Deaf {
+        fn commit(&self, _: Duration, _: bool) {}
+        fn alive(&self) {}
+    }
+
+    /// Its loop's end is what ends it: a failure would be told of a tenant that is no more.
+    #[tokio::test(start_paused = true)]
+    async fn a_poll_whose_tenant_is_taken_away_does_not_fail() {
+        let directory = tempfile::tempdir().unwrap();
+        let yaml = "tenants: [{name: a, source: {kind: files, directory: .}}]";
+        let config = Config::from_yaml(yaml, &directory.path().join("exporter.yaml")).unwrap();
+        let build = Build { version: "", revision: "", rust_version: "" };
+        let own = Own::register(&prometheus::Registry::new(), &build).unwrap();
+        let network = Network::new(|_| None);
+        let poll = TenantPoll::new(&config.tenants[0], &network, own.tenant("a"), Arc::default()).unwrap();
+        let nobody = Settings { tenants: Vec::new(), ..Settings::new(&config) };
+        let ledger = Ledger::open(&directory.path().join("data"), nobody, clock::now()).unwrap();
+        let (writer, _, _) = Writer::start(ledger, Arc::new(Deaf));
+        // The clock moves on once nothing else is under way.
+        let ended = tokio::time::timeout(Duration::from_secs(60), run(Arc::new(poll), writer)).await;
+        assert!(ended.is_err(), "{ended:?}");
+    }
 
     #[test]
     fn the_services_time_is_believed_and_the_earlier_one_moves_the_horizon() {
