@@ -8,9 +8,8 @@ use chrono::TimeDelta;
 use super::network::rough;
 use super::*;
 use crate::session::Label as _;
+use crate::source::Far;
 use crate::source::testing::{Fake, answer, report_tenant};
-use crate::source::{Far, SourceError};
-use crate::status::FailureReason;
 
 #[test]
 fn lengths_of_time_are_said_in_their_largest_unit() {
@@ -94,4 +93,14 @@ async fn files_are_looked_at_without_asking_anyone() {
     for name in [StepName::NameResolution, StepName::Tls, StepName::Token, StepName::Permission, StepName::Clock] {
         assert!(matches!(of(name), Some(Outcome::NotApplicable(_))), "{steps:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_export_that_does_not_come_is_not_waited_for_as_a_poll_does() {
+    let began = tokio::time::Instant::now();
+    let Finding { outcome, .. } = soon::<()>(std::future::pending()).await;
+    assert_eq!(began.elapsed().as_secs(), EXPORT_PATIENCE.as_secs());
+    let Outcome::Failed(error) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(error.reason, FailureReason::Timeout);
+    insta::assert_snapshot!(error.message, @"the export is not there after 120 s; the service takes longer at times and leaves jobs unfinished: run check again, polls wait longer");
 }
