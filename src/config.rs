@@ -301,14 +301,6 @@ impl Config {
     }
 }
 
-impl Tenant {
-    /// Whether the same polls read the same. What differs beyond that is how the ledger counts.
-    pub fn is_read_like(&self, other: &Self) -> bool {
-        let Self { lookback, first_run, .. } = *other;
-        Self { lookback, first_run, ..self.clone() } == *other
-    }
-}
-
 /// What surrounds a configuration file.
 #[derive(Clone, Copy)]
 struct Around<'a> {

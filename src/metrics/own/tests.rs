@@ -61,7 +61,7 @@ fn polls_requests_and_commits_are_told() {
     observer.credential_expires(at);
     own.committed(Duration::from_millis(4));
     own.commit_failed();
-    own.config_loaded(u64::MAX, at);
+    own.config_loaded((1 << 48) - 1, at);
     for line in [
         r#"up{tenant="a"} 1"#,
         r#"up{tenant="b"} 0"#,
