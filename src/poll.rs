@@ -81,9 +81,7 @@ impl TenantPoll {
     pub fn enter(&self, restored: Option<&TenantSnapshot>) {
         self.metrics.declare(self.interval);
         let enrollment_lookup = self.source.enrollment_lookup().map(|_| EnrollmentStatus::default());
-        if enrollment_lookup.is_some() {
-            self.metrics.looks_up_enrollment();
-        }
+        self.metrics.looks_up_enrollment(enrollment_lookup.is_some());
         let is_known = self.status.update(&self.name, |row| {
             row.source = self.kind;
             row.poll_interval_seconds = self.interval.as_secs_f64();

@@ -200,10 +200,17 @@ impl TenantMetrics {
         self.poll_ended(false, took);
     }
 
-    /// The tenant's enrolment states are looked up: its failures start at zero.
-    pub fn looks_up_enrollment(&self) {
+    /// Whether the tenant's enrolment states are looked up from now on: if so, its failures start at zero
+    /// or go on, if not, they go.
+    pub fn looks_up_enrollment(&self, on: bool) {
         for reason in FailureReason::ALL {
-            self.own.lookup_failures.with_label_values(&[&*self.name, reason.as_str()]);
+            let labels = [&*self.name, reason.as_str()];
+            if on {
+                self.own.lookup_failures.with_label_values(&labels);
+            } else {
+                // It fails only where there is no such series.
+                let _ = self.own.lookup_failures.remove_label_values(&labels);
+            }
         }
     }
 

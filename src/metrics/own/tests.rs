@@ -97,8 +97,10 @@ fn look_ups_are_told_where_they_are_on() {
     let registry = Registry::new();
     let own = Own::register(&registry, &BUILD).unwrap();
     let on = own.tenant("on");
-    own.tenant("off").declare(Duration::from_secs(1));
-    on.looks_up_enrollment();
+    let off = own.tenant("off");
+    off.declare(Duration::from_secs(1));
+    off.looks_up_enrollment(false);
+    on.looks_up_enrollment(true);
     assert!(has(&registry, r#"enrollment_lookup_failures_total{reason="forbidden",tenant="on"} 0"#));
     assert!(!text(&registry).contains("enrollment_lookup_up"), "neither up nor down before the first");
     on.enrollment_looked_up(Utc.timestamp_millis_opt(1_774_000_000_500).unwrap(), 3);
@@ -112,7 +114,21 @@ fn look_ups_are_told_where_they_are_on() {
     ] {
         assert!(has(&registry, line), "{line}");
     }
-    assert!(!text(&registry).lines().any(|line| line.contains(r#"tenant="off""#) && line.contains("lookup")));
+    let lookups = |tenant: &str| {
+        let label = format!("tenant=\"{tenant}\"");
+        text(&registry).lines().filter(|line| line.contains(&label) && line.contains("lookup")).count()
+    };
+    assert_eq!(lookups("off"), 0);
+    // As a reload does, which first leaves it on and then turns it off.
+    let reloaded = |on_now| {
+        own.forget_sources(&["on".into()].into());
+        on.looks_up_enrollment(on_now);
+    };
+    reloaded(true);
+    assert!(has(&registry, r#"enrollment_lookup_failures_total{reason="forbidden",tenant="on"} 1"#));
+    assert_eq!(lookups("on"), FailureReason::ALL.len());
+    reloaded(false);
+    assert_eq!(lookups("on"), 0);
 }
 
 #[test]
