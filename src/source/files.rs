@@ -18,6 +18,8 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::Mutex as AsyncMutex;
+
 use super::Observer;
 use super::columns::Columns;
 
@@ -31,10 +33,13 @@ pub(super) struct Directory {
     columns: Columns,
     observer: Arc<dyn Observer>,
     state: Mutex<State>,
+    /// Held by the one thread that may wait for the file system. A mount that hangs never lets go of
+    /// it: a thread more at each poll would in the end leave none to the ledger.
+    thread: Arc<AsyncMutex<()>>,
 }
 
 impl Directory {
     pub fn new(path: PathBuf, columns: Columns, observer: Arc<dyn Observer>) -> Self {
-        Self { path, columns, observer, state: Mutex::default() }
+        Self { path, columns, observer, state: Mutex::default(), thread: Arc::default() }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use tokio::sync::OwnedMutexGuard;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tracing::warn;
 
@@ -74,8 +75,11 @@ impl Files {
     }
 
     async fn look(&self) -> Result<Vec<Seen>, SourceError> {
-        let directory = self.directory.clone();
-        let looking = tokio::task::spawn_blocking(move || look::look(&directory.path));
+        let (directory, thread) = (self.directory.clone(), self.directory.thread().await?);
+        let looking = tokio::task::spawn_blocking(move || {
+            let _thread = thread;
+            look::look(&directory.path)
+        });
         match tokio::time::timeout(PATIENCE, looking).await {
             Ok(Ok(files)) => files,
             Ok(Err(_)) => Err(SourceError::new(FailureReason::Internal, "looking at the directory failed")),
@@ -116,7 +120,7 @@ impl Pages for Files {
                 Step::Look => {
                     let plan = Arc::new(self.plan().await?);
                     let page = self.directory.state().in_progress(&plan);
-                    let told = self.directory.start(plan.clone());
+                    let told = self.directory.start(plan.clone()).await?;
                     self.step = Step::Read { plan, ended: 0, told };
                     if page.rows() > 0 {
                         return Ok(Some(page));
@@ -182,11 +186,18 @@ impl Directory {
         SourceError::new(FailureReason::Timeout, message)
     }
 
+    /// The right to have a thread wait for the file system, once no other has.
+    async fn thread(&self) -> Result<OwnedMutexGuard<()>, SourceError> {
+        let free = self.thread.clone().lock_owned();
+        tokio::time::timeout(PATIENCE, free).await.map_err(|_| self.hangs())
+    }
+
     /// Starts a thread that reads the files of a plan one after the other. It ends when nobody listens.
-    fn start(self: &Arc<Self>, plan: Arc<Vec<Seen>>) -> Receiver<Told> {
+    async fn start(self: &Arc<Self>, plan: Arc<Vec<Seen>>) -> Result<Receiver<Told>, SourceError> {
         let (teller, told) = channel(WAITING_PAGES);
-        let directory = self.clone();
+        let (directory, thread) = (self.clone(), self.thread().await?);
         tokio::task::spawn_blocking(move || {
+            let _thread = thread;
             for (place, file) in plan.iter().enumerate() {
                 let told = directory.read_file(place, file, &teller);
                 if teller.blocking_send(told).is_err() {
@@ -194,7 +205,7 @@ impl Directory {
                 }
             }
         });
-        told
+        Ok(told)
     }
 
     fn read_file(&self, place: usize, seen: &Seen, teller: &Sender<Told>) -> Told {

@@ -13,6 +13,7 @@ use super::super::{Directory, Files};
 use crate::source::columns::Columns;
 use crate::source::reading::Reading;
 use crate::source::{Endpoint, Observer, SourceError};
+use crate::status::FailureReason;
 
 #[derive(Default)]
 struct SetAside(AtomicU64);
@@ -162,6 +163,20 @@ async fn a_session_in_progress_stays_until_a_file_shows_its_end_or_none_tells_of
     assert_eq!((sorted().await, sorted().await), (vec!["d?".to_owned()], vec!["d?".to_owned()]));
     fs::remove_file(bench.place.path().join("3")).unwrap();
     assert!(sorted().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_thread_hangs_no_other_one_waits_for_the_file_system() {
+    let bench = Bench::new();
+    bench.drop("a", &ended("a"), 1);
+    let hanging = bench.directory.thread.clone().lock_owned().await;
+    for _ in 0..2 {
+        let error = Reading::new(Files::new(bench.directory.clone())).next_page().await.unwrap_err();
+        assert_eq!(error.reason, FailureReason::Timeout);
+    }
+    assert_eq!(Arc::strong_count(&bench.directory.thread), 2, "nobody else waits");
+    drop(hanging);
+    assert_eq!(bench.committed().await, ["a"]);
 }
 
 #[tokio::test]
