@@ -95,6 +95,7 @@ pub(super) async fn run(tenant: Arc<TenantPoll>, writer: Writer) -> Result<Summa
             if counting.pending.is_some() {
                 counting.commit(clock, None).await?;
             }
+            reading.committed();
             Err(error.into())
         }
     }

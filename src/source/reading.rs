@@ -122,8 +122,8 @@ impl Reading {
         self.pages.is_finished() && self.pages.rows_missing() == 0
     }
 
-    /// Everything that was read is durable, so that it need not be read again. Without this word it
-    /// is taken for lost.
+    /// Everything that was read is durable, so that it need not be read again; also of a reading that
+    /// failed, for the pages before the failure. Without this word it is taken for lost.
     pub fn committed(mut self) {
         self.pages.committed();
     }

@@ -124,6 +124,20 @@ async fn what_was_not_committed_is_read_again() {
 }
 
 #[tokio::test]
+async fn files_that_were_read_before_a_failure_need_not_be_read_again() {
+    let bench = Bench::new();
+    bench.drop("a", &ended("a"), 2);
+    bench.drop("b", &ended("b"), 1);
+    let mut reading = Reading::new(Files::new(bench.directory.clone()));
+    for _ in 0..2 {
+        assert_eq!(reading.next_page().await.unwrap().unwrap().rows(), 1);
+    }
+    // The first file's end was heard on the way to the second's page; the second's was not.
+    reading.committed();
+    assert_eq!(bench.committed().await, ["b"]);
+}
+
+#[tokio::test]
 async fn a_bad_file_is_set_aside_until_it_is_mended_or_gone() {
     let bench = Bench::new();
     bench.drop("bad", &format!("[{},{},{}", ended("a"), ended("b"), &ended("c")[..20]), 1);
