@@ -28,8 +28,10 @@ pub struct Summary {
     pub counted: u64,
     /// Rows rejected.
     pub rejected: u64,
-    /// The first of them.
+    /// The first of them that the log has to hear of, if any.
     pub first_reject: Option<Reject>,
+    /// Whether each reading brings other rows: then those of the last one say nothing of this one's.
+    pub rows_come_once: bool,
     /// Rows promised and not delivered.
     pub rows_missing: u64,
 }
@@ -68,7 +70,7 @@ pub(super) async fn run(tenant: Arc<TenantPoll>, writer: Writer) -> Result<Summa
     // Before the reports are read: what a session lacks is completed when it is counted, which is once.
     let devices = enrollment::devices(&tenant).await;
     let mut reading = tenant.source.read();
-    let summary = Summary::default();
+    let summary = Summary { rows_come_once: reading.tells_rejects(), ..Summary::default() };
     let mut counting = Counting { tenant: &tenant, writer: &writer, devices, summary, pending: None, batches: 0 };
     let result = loop {
         match reading.next_page().await {
@@ -125,6 +127,8 @@ impl Counting<'_> {
         let (reports, rejects) = self.pending.take().unwrap_or_default();
         self.summary.read += (reports.len() + rejects.len()) as u64;
         let first = self.batches == 0;
+        // Those come last among all that are rejected.
+        let told = if self.summary.rows_come_once { rejects.len() } else { 0 };
         self.batches += 1;
         let (tenant, devices) = (self.tenant.name.clone(), self.devices.clone());
         let batch = Batch { tenant, clock, first, reports, devices, rejects, end };
@@ -133,7 +137,8 @@ impl Counting<'_> {
         self.summary.counted += applied.fates[Fate::Counted];
         self.summary.rejected += applied.rejects.len() as u64;
         if self.summary.first_reject.is_none() {
-            self.summary.first_reject = applied.rejects.into_iter().next();
+            let untold = applied.rejects.len().saturating_sub(told);
+            self.summary.first_reject = applied.rejects.into_iter().take(untold).next();
         }
         Ok(())
     }

@@ -61,6 +61,10 @@ pub(super) trait Pages: Send {
     fn survey(&self) -> Option<Survey> {
         None
     }
+    /// As [`Reading::tells_rejects`].
+    fn tells_rejects(&self) -> bool {
+        false
+    }
     /// Whether the last page was read.
     fn is_finished(&self) -> bool;
     /// As [`Reading::committed`].
@@ -115,6 +119,12 @@ impl Reading {
     /// promised different numbers, the last one holds.
     pub fn rows_missing(&self) -> u64 {
         self.pages.rows_missing()
+    }
+
+    /// Whether the reading itself tells the log which rows could not be read, because it does not bring
+    /// them a second time.
+    pub fn tells_rejects(&self) -> bool {
+        self.pages.tells_rejects()
     }
 
     /// Whether the last page was read and every promised row came.

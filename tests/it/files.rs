@@ -186,7 +186,7 @@ fn a_bad_file_is_told_by_name_and_row_and_left_alone() {
     let told = [
         "file=bad.json error=\"it is cut off in row 2; copy it again\"",
         "file=other.csv error=\"the report has no column for id, startDateTime, endDateTime; it has A, B: name the right ones under source.columns\"",
-        "error=\"missing_id: rows.csv, row 2: id is missing\"",
+        "file=rows.csv session=unknown error=\"missing_id: row 2: id is missing\"",
     ];
     for line in told {
         exporter.wait_for_log(&["level=warn", "tenant=contoso", line]);
@@ -196,6 +196,13 @@ fn a_bad_file_is_told_by_name_and_row_and_left_alone() {
     fs::remove_file(drop.path("other.csv")).unwrap();
     let mended = settled(&mut exporter, 4.0);
     assert_eq!(mended.sum("files_set_aside", &[]), 0.0);
+    // As many as in the last file, and in another.
+    drop.put("later.csv", csv(&["later", "broken"]).replace("broken", ""));
+    exporter.wait_for_log(&[
+        "level=warn",
+        "tenant=contoso",
+        "file=later.csv session=unknown error=\"missing_id: row 2",
+    ]);
     let log = exporter.stop();
     for line in told {
         assert_eq!(log.iter().filter(|logged| logged.contains(line)).count(), 1, "{line}: {log:#?}");

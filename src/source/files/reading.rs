@@ -14,7 +14,7 @@ use tracing::warn;
 use super::Directory;
 use super::content::{self, Fault};
 use super::look::{self, Seen};
-use super::state::{Done, Outcome, State};
+use super::state::{Done, News, Outcome, State};
 use crate::source::reading::Pages;
 use crate::source::{Page, SourceError};
 use crate::status::FailureReason;
@@ -103,7 +103,7 @@ impl Files {
             Err(_) => Outcome::SetAside,
         };
         if let Err(fault) = result
-            && self.directory.state().is_news(file)
+            && self.directory.state().is_news(file, News::Fault)
         {
             warn!(file = shown(&file.name), error = %fault, "A file is set aside; mend it or take it away");
         }
@@ -142,6 +142,16 @@ impl Pages for Files {
                     let file = &plan[place];
                     self.directory.state().note(file, &page);
                     let name = shown(&file.name);
+                    if let Some(first) = page.rejects.first()
+                        && self.directory.state().is_news(file, News::Rejected)
+                    {
+                        warn!(
+                            file = name,
+                            session = first.id.as_deref().unwrap_or("unknown"),
+                            error = %first,
+                            "Rows of a file could not be read, this one first; they count when the file is mended"
+                        );
+                    }
                     for reject in &mut page.rejects {
                         reject.detail = format!("{name}, {}", reject.detail).into();
                     }
@@ -159,6 +169,10 @@ impl Pages for Files {
 
     fn rows_missing(&self) -> u64 {
         0
+    }
+
+    fn tells_rejects(&self) -> bool {
+        true
     }
 
     fn is_finished(&self) -> bool {

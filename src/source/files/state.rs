@@ -22,8 +22,8 @@ pub(super) struct State {
     seen: HashMap<OsString, Stamp>,
     /// What became of those that were read, and is durable.
     done: HashMap<OsString, Done>,
-    /// The files whose fault was logged.
-    told: HashMap<OsString, Stamp>,
+    /// What the log heard of each file.
+    told: HashMap<OsString, Told>,
     /// Sessions without an end, by id.
     unfinished: HashMap<Box<str>, Unfinished>,
 }
@@ -43,6 +43,22 @@ pub(super) enum Outcome {
     SetAside,
     /// It could not be read, and is tried again by the next poll.
     Unreadable,
+}
+
+/// What the log heard of a file, and as what it was then.
+#[derive(Default)]
+struct Told {
+    fault: Option<Stamp>,
+    rejected: Option<Stamp>,
+}
+
+/// What the log hears of a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum News {
+    /// It is set aside.
+    Fault,
+    /// One of its rows could not be read.
+    Rejected,
 }
 
 struct Unfinished {
@@ -104,9 +120,14 @@ impl State {
         }
     }
 
-    /// Whether a file's fault is news.
-    pub fn is_news(&mut self, file: &Seen) -> bool {
-        self.told.insert(file.name.clone(), file.stamp.clone()).as_ref() != Some(&file.stamp)
+    /// Whether the log has not heard this of the file as it is now.
+    pub fn is_news(&mut self, file: &Seen, news: News) -> bool {
+        let told = self.told.entry(file.name.clone()).or_default();
+        let told = match news {
+            News::Fault => &mut told.fault,
+            News::Rejected => &mut told.rejected,
+        };
+        told.replace(file.stamp.clone()).as_ref() != Some(&file.stamp)
     }
 
     /// What was read is durable; how many files are set aside now.
