@@ -1,6 +1,7 @@
 //! A directory of reports: what the admin centre's Export button gives, or what a relay drops.
 //!
 //! - `look` sees which files there are, `content` tells what is in one, `json` cuts its rows out.
+//! - A thread reads, and the poll hears of it by `listener`.
 //!
 //! A file is read once it does not change between two looks, and again when it changes. What was read
 //! is remembered when it is durable, and in this process only: after a restart everything is read
@@ -9,6 +10,7 @@
 
 mod content;
 mod json;
+mod listener;
 mod look;
 mod reading;
 mod state;

@@ -8,11 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use tokio::sync::OwnedMutexGuard;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tracing::warn;
 
 use super::Directory;
 use super::content::{self, Fault};
+use super::listener::{self, Listener, Teller, Told};
 use super::look::{self, Seen};
 use super::state::{Done, News, Outcome, State};
 use crate::source::reading::Pages;
@@ -22,11 +22,9 @@ use crate::status::FailureReason;
 /// Between the two looks that a new file has to stay unchanged for. Whoever writes slower than this
 /// has a part read; it is read whole when it has changed.
 const SETTLING: Duration = Duration::from_secs(1);
-/// How long a file system may take for a look or a page. One that hangs longer, as a network share
-/// may, fails the poll instead of holding it for ever.
+/// How long a file system may take for a look, or to give the next bytes of a file. One that hangs
+/// longer, as a network share may, fails the poll instead of holding it for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Pages that wait between the thread that reads and the poll that counts.
-const WAITING_PAGES: usize = 2;
 /// How much of a file's name a line shows.
 const MAX_NAME_CHARS: usize = 100;
 
@@ -40,17 +38,8 @@ pub(in crate::source) struct Files {
 
 enum Step {
     Look,
-    Read { plan: Arc<Vec<Seen>>, ended: usize, told: Receiver<Told> },
+    Read { plan: Arc<Vec<Seen>>, ended: usize, told: Listener },
     Finished,
-}
-
-/// What the thread that reads says, with the file's place in the plan.
-enum Told {
-    Page(usize, Page),
-    /// The file's end or fault.
-    End(usize, Result<(), Fault>),
-    /// It changed while it was read, or before.
-    Changed,
 }
 
 impl Files {
@@ -128,7 +117,7 @@ impl Pages for Files {
                     continue;
                 }
                 Step::Read { plan, ended, told } => {
-                    let next = tokio::time::timeout(PATIENCE, told.recv()).await.map_err(|_| self.directory.hangs())?;
+                    let next = told.next(PATIENCE).await.map_err(|_| self.directory.hangs())?;
                     *ended += usize::from(matches!(next, Some(Told::End(..) | Told::Changed)));
                     if next.is_none() && *ended < plan.len() {
                         return Err(SourceError::new(FailureReason::Internal, "reading a file failed"));
@@ -207,14 +196,14 @@ impl Directory {
     }
 
     /// Starts a thread that reads the files of a plan one after the other. It ends when nobody listens.
-    async fn start(self: &Arc<Self>, plan: Arc<Vec<Seen>>) -> Result<Receiver<Told>, SourceError> {
-        let (teller, told) = channel(WAITING_PAGES);
+    async fn start(self: &Arc<Self>, plan: Arc<Vec<Seen>>) -> Result<Listener, SourceError> {
+        let (teller, told) = listener::pair();
         let (directory, thread) = (self.clone(), self.thread().await?);
         tokio::task::spawn_blocking(move || {
             let _thread = thread;
             for (place, file) in plan.iter().enumerate() {
                 let told = directory.read_file(place, file, &teller);
-                if teller.blocking_send(told).is_err() {
+                if !teller.tell(told) {
                     break;
                 }
             }
@@ -222,14 +211,14 @@ impl Directory {
         Ok(told)
     }
 
-    fn read_file(&self, place: usize, seen: &Seen, teller: &Sender<Told>) -> Told {
+    fn read_file(&self, place: usize, seen: &Seen, teller: &Teller) -> Told {
         let file = match look::open(&self.path, seen) {
             Ok(Some(file)) => file,
             Ok(None) => return Told::Changed,
             Err(fault) => return Told::End(place, Err(fault)),
         };
-        let mut give = |page| teller.blocking_send(Told::Page(place, page)).is_ok();
-        let result = content::read(&file, &self.columns, &mut give);
+        let mut give = |page| teller.tell(Told::Page(place, page));
+        let result = content::read(teller.watch(&file), &self.columns, &mut give);
         if look::is_unchanged(&file, seen) { Told::End(place, result) } else { Told::Changed }
     }
 }
