@@ -164,11 +164,13 @@ fn a_file_is_read_when_it_has_stopped_growing() {
     });
     let during = exporter.wait_for_scrape("polls beside the writer", |scrape| polls(scrape) >= 3.0);
     assert_eq!(during.sum("reports_read_total", &[]), 0.0);
+    exporter.wait_for_log(&["level=warn", "A file changes at every look and is not read", "file=growing"]);
     go_on.store(false, Ordering::Relaxed);
     let rows = f64::from(writer.join().unwrap());
     let scrape = settled(&mut exporter, rows);
     assert_eq!(scrape.sum("reports_read_total", &[]), rows);
-    exporter.stop();
+    let log = exporter.stop();
+    assert_eq!(log.iter().filter(|line| line.contains("A file changes at every look")).count(), 1, "{log:#?}");
 }
 
 #[test]

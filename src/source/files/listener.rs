@@ -19,7 +19,7 @@ pub(super) enum Told {
     /// The file's end or fault.
     End(usize, Result<(), Fault>),
     /// It changed while it was read, or before.
-    Changed,
+    Changed(usize),
 }
 
 /// The thread's side.
@@ -105,10 +105,10 @@ mod tests {
                 tokio::time::sleep(PATIENCE / 2).await;
                 file.read_exact(&mut [0]).unwrap();
             }
-            teller.told.send(Told::Changed).await.unwrap();
+            teller.told.send(Told::Changed(0)).await.unwrap();
             teller
         });
-        assert!(matches!(listener.next(PATIENCE).await, Ok(Some(Told::Changed))));
+        assert!(matches!(listener.next(PATIENCE).await, Ok(Some(Told::Changed(0)))));
         let teller = slow.await.unwrap();
         assert!(matches!(listener.next(PATIENCE).await, Err(Hangs)));
         drop(teller);

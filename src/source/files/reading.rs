@@ -79,9 +79,11 @@ impl Files {
     /// Those to read that look as they did the last time.
     fn settle(&self, files: &[Seen]) -> Vec<Seen> {
         let mut state = self.directory.state();
-        let settled = state.unread(files).into_iter().filter(|file| state.is_settled(file)).cloned().collect();
+        let (settled, restless): (Vec<_>, Vec<_>) =
+            state.unread(files).into_iter().partition(|file| state.is_settled(file));
         state.look(files);
-        settled
+        restless.into_iter().for_each(|file| unread(&mut state, file));
+        settled.into_iter().cloned().collect()
     }
 
     /// Takes what the thread says of a file.
@@ -96,6 +98,7 @@ impl Files {
         {
             warn!(file = shown(&file.name), error = %fault, "A file is set aside; mend it or take it away");
         }
+        self.directory.state().rests(file);
         self.done.insert(file.name.clone(), Done { stamp: file.stamp.clone(), outcome });
     }
 }
@@ -118,7 +121,7 @@ impl Pages for Files {
                 }
                 Step::Read { plan, ended, told } => {
                     let next = told.next(PATIENCE).await.map_err(|_| self.directory.hangs())?;
-                    *ended += usize::from(matches!(next, Some(Told::End(..) | Told::Changed)));
+                    *ended += usize::from(matches!(next, Some(Told::End(..) | Told::Changed(_))));
                     if next.is_none() && *ended < plan.len() {
                         return Err(SourceError::new(FailureReason::Internal, "reading a file failed"));
                     }
@@ -147,7 +150,7 @@ impl Pages for Files {
                     return Ok(Some(page));
                 }
                 Some(Told::End(place, result)) => self.end(&plan[place], result),
-                Some(Told::Changed) => {}
+                Some(Told::Changed(place)) => unread(&mut self.directory.state(), &plan[place]),
             }
         }
     }
@@ -214,12 +217,22 @@ impl Directory {
     fn read_file(&self, place: usize, seen: &Seen, teller: &Teller) -> Told {
         let file = match look::open(&self.path, seen) {
             Ok(Some(file)) => file,
-            Ok(None) => return Told::Changed,
+            Ok(None) => return Told::Changed(place),
             Err(fault) => return Told::End(place, Err(fault)),
         };
         let mut give = |page| teller.tell(Told::Page(place, page));
         let result = content::read(teller.watch(&file), &self.columns, &mut give);
-        if look::is_unchanged(&file, seen) { Told::End(place, result) } else { Told::Changed }
+        if look::is_unchanged(&file, seen) { Told::End(place, result) } else { Told::Changed(place) }
+    }
+}
+
+/// A file is not read, as it changes.
+fn unread(state: &mut State, file: &Seen) {
+    if state.is_restless(file) {
+        warn!(
+            file = shown(&file.name),
+            "A file changes at every look and is not read; write it elsewhere, and rename it into the directory"
+        );
     }
 }
 

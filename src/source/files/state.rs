@@ -15,6 +15,9 @@ const MAX_UNFINISHED: usize = 10_000;
 /// hours, and later files do not speak of it.
 const MAX_AGE: Duration = Duration::from_secs(86_400);
 
+/// A file that changed at so many polls in a row will not come to rest by itself soon.
+const RESTLESS_POLLS: u32 = 3;
+
 /// The files as they were, and the sessions in progress that they told of.
 #[derive(Default)]
 pub(super) struct State {
@@ -50,6 +53,8 @@ pub(super) enum Outcome {
 struct Told {
     fault: Option<Stamp>,
     rejected: Option<Stamp>,
+    /// How many polls found it changing since it was last read.
+    restless: u32,
 }
 
 /// What the log hears of a file.
@@ -128,6 +133,20 @@ impl State {
             News::Rejected => &mut told.rejected,
         };
         told.replace(file.stamp.clone()).as_ref() != Some(&file.stamp)
+    }
+
+    /// A poll does not read a file because it changes; whether the log has to hear of it now.
+    pub fn is_restless(&mut self, file: &Seen) -> bool {
+        let told = self.told.entry(file.name.clone()).or_default();
+        told.restless = told.restless.saturating_add(1);
+        told.restless == RESTLESS_POLLS
+    }
+
+    /// A file has kept still while it was read.
+    pub fn rests(&mut self, file: &Seen) {
+        if let Some(told) = self.told.get_mut(&file.name) {
+            told.restless = 0;
+        }
     }
 
     /// What was read is durable; how many files are set aside now.
