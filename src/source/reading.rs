@@ -31,6 +31,15 @@ pub struct Far {
     pub total: Option<u64>,
 }
 
+/// What a reading left out, and went on with the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// How many files.
+    pub files: u64,
+    /// The first of them and its fault, on one line.
+    pub first: String,
+}
+
 /// Told how far a reading is, so that this room needs no bars and no log.
 pub trait Progress: Send + Sync + 'static {
     /// A page was read.
@@ -59,6 +68,10 @@ pub(super) trait Pages: Send {
     }
     /// As [`Reading::survey`].
     fn survey(&self) -> Option<Survey> {
+        None
+    }
+    /// As [`Reading::set_aside`].
+    fn set_aside(&self) -> Option<SetAside> {
         None
     }
     /// As [`Reading::tells_rejects`].
@@ -119,6 +132,11 @@ impl Reading {
     /// promised different numbers, the last one holds.
     pub fn rows_missing(&self) -> u64 {
         self.pages.rows_missing()
+    }
+
+    /// What could not be read to its end so far, if anything.
+    pub fn set_aside(&self) -> Option<SetAside> {
+        self.pages.set_aside()
     }
 
     /// Whether the reading itself tells the log which rows could not be read, because it does not bring

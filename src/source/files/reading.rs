@@ -16,7 +16,7 @@ use super::listener::{self, Listener, Teller, Told};
 use super::look::{self, Seen};
 use super::state::{Done, News, Outcome, State};
 use crate::source::reading::Pages;
-use crate::source::{Page, SourceError};
+use crate::source::{Page, SetAside, SourceError};
 use crate::status::FailureReason;
 
 /// Between the two looks that a new file has to stay unchanged for. Whoever writes slower than this
@@ -34,6 +34,7 @@ pub(in crate::source) struct Files {
     step: Step,
     /// What became of each file that was read so far.
     done: HashMap<OsString, Done>,
+    set_aside: Option<SetAside>,
 }
 
 enum Step {
@@ -44,7 +45,7 @@ enum Step {
 
 impl Files {
     pub fn new(directory: Arc<Directory>) -> Self {
-        Self { directory, step: Step::Look, done: HashMap::new() }
+        Self { directory, step: Step::Look, done: HashMap::new(), set_aside: None }
     }
 
     /// The files to read, oldest first.
@@ -93,10 +94,12 @@ impl Files {
             Err(fault) if fault.may_pass() => Outcome::Unreadable,
             Err(_) => Outcome::SetAside,
         };
-        if let Err(fault) = result
-            && self.directory.state().is_news(file, News::Fault)
-        {
-            warn!(file = shown(&file.name), error = %fault, "A file is set aside; mend it or take it away");
+        if let Err(fault) = result {
+            if self.directory.state().is_news(file, News::Fault) {
+                warn!(file = shown(&file.name), error = %fault, "A file is set aside; mend it or take it away");
+            }
+            let first = || SetAside { files: 0, first: format!("{}: {fault}", shown(&file.name)) };
+            self.set_aside.get_or_insert_with(first).files += 1;
         }
         self.directory.state().rests(file);
         self.done.insert(file.name.clone(), Done { stamp: file.stamp.clone(), outcome });
@@ -161,6 +164,10 @@ impl Pages for Files {
 
     fn rows_missing(&self) -> u64 {
         0
+    }
+
+    fn set_aside(&self) -> Option<SetAside> {
+        self.set_aside.clone()
     }
 
     fn tells_rejects(&self) -> bool {
