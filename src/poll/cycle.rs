@@ -10,7 +10,7 @@ use crate::ledger::totals::Fate;
 use crate::ledger::writer::{WriteError, Writer};
 use crate::ledger::{Batch, Clock, EndOfReading};
 use crate::session::{DeviceStates, Label as _, Reject, SessionReport};
-use crate::source::SourceError;
+use crate::source::{Reading, SourceError};
 use crate::status::FailureReason;
 
 /// Reports in one transaction: enough that the disk's sync does not matter, few enough to bound
@@ -77,14 +77,14 @@ pub(super) async fn run(tenant: Arc<TenantPoll>, writer: Writer) -> Result<Summa
             Ok(Some(page)) => {
                 counting.take(page.reports, page.rejects);
                 if counting.is_full() {
-                    counting.commit(clock_of(&tenant, reading.date()), None).await?;
+                    counting.commit(clock_of(&tenant, &reading), None).await?;
                 }
             }
             Ok(None) => break Ok(EndOfReading { rows_missing: reading.rows_missing() }),
             Err(error) => break Err(error),
         }
     };
-    let clock = clock_of(&tenant, reading.date());
+    let clock = clock_of(&tenant, &reading);
     match result {
         Ok(end) => {
             counting.commit(clock, Some(end)).await?;
@@ -144,9 +144,14 @@ impl Counting<'_> {
     }
 }
 
-fn clock_of(tenant: &TenantPoll, service: Option<DateTime<Utc>>) -> Clock {
+fn clock_of(tenant: &TenantPoll, reading: &Reading) -> Clock {
     let machine = clock::now();
-    let (clock, disagree) = believe(service, machine);
+    let (mut clock, disagree) = believe(reading.date(), machine);
+    if let Some(written) = reading.written() {
+        // A second witness, where no service is one: with the machine's clock alone, a jump ahead would
+        // cost every session since.
+        clock.cautious = clock.cautious.min(written);
+    }
     tenant.told.clocks(disagree, machine, clock.now);
     clock
 }

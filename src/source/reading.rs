@@ -60,6 +60,10 @@ pub(super) trait Pages: Send {
     async fn next_page(&mut self) -> Result<Option<Page>, SourceError>;
     /// As [`Reading::date`].
     fn date(&self) -> Option<DateTime<Utc>>;
+    /// As [`Reading::written`].
+    fn written(&self) -> Option<DateTime<Utc>> {
+        None
+    }
     /// As [`Reading::rows_missing`].
     fn rows_missing(&self) -> u64;
     /// As [`Reading::rows_total`].
@@ -126,6 +130,12 @@ impl Reading {
     /// The newest `Date` among the answers with pages: the service's clock.
     pub fn date(&self) -> Option<DateTime<Utc>> {
         self.pages.date()
+    }
+
+    /// When the newest of what there is to read was written, where that is known instead of a service's
+    /// clock. Where there is nothing, nothing is known to have passed: the beginning of time.
+    pub fn written(&self) -> Option<DateTime<Utc>> {
+        self.pages.written()
     }
 
     /// How many rows the service promised and did not deliver; 0 before the last page. Where it

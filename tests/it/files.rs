@@ -229,6 +229,30 @@ fn a_directory_that_is_not_there_fails_the_poll_until_it_is() {
     exporter.stop();
 }
 
+#[test]
+fn the_horizon_follows_the_newest_file_and_not_the_machines_clock_alone() {
+    let drop = Place::new();
+    let mut exporter = Exporter::start(drop.arguments());
+    // As after a jump of the machine's clock: polls of nothing, by a time that the files do not confirm.
+    exporter.wait_for_scrape("a poll of nothing", |scrape| scrape.sum("up", &[]) == 1.0);
+    let put = |name: &str, id: &str, days: i64| {
+        let end = clock::now() - TimeDelta::days(days);
+        let row = json!({"id": id, "endDateTime": end.to_rfc3339_opts(SecondsFormat::Secs, true)});
+        let path = drop.path(&format!("{name}.tmp"));
+        fs::write(&path, row.to_string()).unwrap();
+        File::options().append(true).open(&path).unwrap().set_modified((end + TimeDelta::hours(1)).into()).unwrap();
+        fs::rename(path, drop.path(name)).unwrap();
+    };
+    put("old", "old", 100);
+    settled(&mut exporter, 1.0);
+    put("new", "new", 1);
+    settled(&mut exporter, 2.0);
+    put("late", "late", 99);
+    let scrape = exporter.wait_for_scrape("what is too old", |scrape| scrape.sum("reports_too_old_total", &[]) == 1.0);
+    assert_eq!(counted(&scrape), 2.0);
+    exporter.stop();
+}
+
 /// Writes zeros until the disk takes no more.
 fn fill(path: &Path) {
     let mut file = File::create(path).unwrap();

@@ -162,6 +162,10 @@ impl Pages for Files {
         None
     }
 
+    fn written(&self) -> Option<DateTime<Utc>> {
+        Some(self.directory.state().newest().map_or(DateTime::UNIX_EPOCH, DateTime::from))
+    }
+
     fn rows_missing(&self) -> u64 {
         0
     }

@@ -95,11 +95,16 @@ impl State {
         self.told.retain(|name, _| self.seen.contains_key(name));
     }
 
+    /// When the newest file was last written.
+    pub fn newest(&self) -> Option<SystemTime> {
+        self.seen.values().filter_map(|stamp| stamp.modified).max()
+    }
+
     /// The sessions in progress that files tell of which are not read this time, as the page that
     /// stands for them.
     pub fn in_progress(&mut self, plan: &[Seen]) -> Page {
         let planned: HashSet<&OsStr> = plan.iter().map(|file| file.name.as_os_str()).collect();
-        let newest = self.seen.values().filter_map(|stamp| stamp.modified).max();
+        let newest = self.newest();
         let is_old = |file: Option<SystemTime>| match (newest, file) {
             (Some(newest), Some(file)) => newest.duration_since(file).is_ok_and(|age| age > MAX_AGE),
             _ => false,

@@ -110,6 +110,18 @@ async fn files_are_read_oldest_first_and_again_only_when_they_change() {
 }
 
 #[tokio::test]
+async fn the_newest_file_tells_how_much_time_has_passed() {
+    let bench = Bench::new();
+    assert_eq!(bench.read().await.0.written(), Some(DateTime::UNIX_EPOCH));
+    bench.drop("a", &ended("a"), 5);
+    bench.drop("b", &ended("b"), 9);
+    let newest = fs::metadata(bench.place.path().join("a")).unwrap().modified().unwrap();
+    for _ in 0..2 {
+        assert_eq!(bench.read().await.0.written(), Some(newest.into()));
+    }
+}
+
+#[tokio::test]
 async fn what_was_not_committed_is_read_again() {
     let bench = Bench::new();
     bench.drop("a", &ended("a"), 1);
