@@ -29,7 +29,7 @@ use crate::status::FailureReason;
 
 pub use graph::{Network, RetryPolicy, Timeouts};
 use reading::Paged;
-pub use reading::{Far, Progress, Reading};
+pub use reading::{Far, Progress, Reading, SetAside};
 
 /// What a page of an answer held.
 #[derive(Debug, Default)]

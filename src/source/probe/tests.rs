@@ -4,6 +4,7 @@
 use std::sync::Mutex;
 
 use chrono::TimeDelta;
+use insta::assert_snapshot;
 
 use super::network::rough;
 use super::*;
@@ -78,20 +79,29 @@ async fn a_tenant_that_cannot_even_be_set_up_is_told_in_its_first_step() {
     assert!(fake.received().is_empty());
 }
 
-#[tokio::test]
-async fn files_are_looked_at_without_asking_anyone() {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("a"), r#"{"id":"a","endDateTime":"2026-03-19T12:00:00Z"}"#).unwrap();
-    let name = directory.path().display();
-    let yaml = format!("tenants: [{{name: a, source: {{kind: files, directory: '{name}'}}}}]");
+/// The steps of a look at a directory of files.
+async fn look_at_files(directory: &std::path::Path) -> Vec<Step> {
+    let yaml = format!("tenants: [{{name: a, source: {{kind: files, directory: '{}'}}}}]", directory.display());
     let config = config::Config::from_yaml(&yaml, std::path::Path::new("test.yaml")).unwrap();
     let network = Arc::new(Network::new(|_| None));
     let now = || DateTime::from_timestamp(1_773_921_600, 0).unwrap_or_default();
-    let steps = Probe::new(&config.tenants[0], network, now, Arc::new(Told::default())).online().await;
-    let of = |name: StepName| steps.iter().find(|step| step.name == name).map(|step| &step.outcome);
-    assert!(matches!(of(StepName::Read), Some(Outcome::Fine)), "{steps:?}");
+    Probe::new(&config.tenants[0], network, now, Arc::new(Told::default())).online().await
+}
+
+fn outcome(steps: &[Step], name: StepName) -> &Outcome {
+    &steps.iter().find(|step| step.name == name).unwrap().outcome
+}
+
+const FILE: &str = r#"{"id":"a","endDateTime":"2026-03-19T12:00:00Z"}"#;
+
+#[tokio::test]
+async fn files_are_looked_at_without_asking_anyone() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("a"), FILE).unwrap();
+    let steps = look_at_files(directory.path()).await;
+    assert!(matches!(outcome(&steps, StepName::Read), Outcome::Fine), "{steps:?}");
     for name in [StepName::NameResolution, StepName::Tls, StepName::Token, StepName::Permission, StepName::Clock] {
-        assert!(matches!(of(name), Some(Outcome::NotApplicable(_))), "{steps:?}");
+        assert!(matches!(outcome(&steps, name), Outcome::NotApplicable(_)), "{steps:?}");
     }
 }
 
@@ -103,4 +113,21 @@ async fn an_export_that_does_not_come_is_not_waited_for_as_a_poll_does() {
     let Outcome::Failed(error) = outcome else { panic!("{outcome:?}") };
     assert_eq!(error.reason, FailureReason::Timeout);
     insta::assert_snapshot!(error.message, @"the export is not there after 120 s; the service takes longer at times and leaves jobs unfinished: run check again, polls wait longer");
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_read_fail_the_look_and_beside_others_they_are_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let bad = directory.path().join("bad.csv");
+    std::fs::write(&bad, "A,B\n1,2\n").unwrap();
+    let steps = look_at_files(directory.path()).await;
+    let Outcome::Failed(error) = outcome(&steps, StepName::Read) else { panic!("{steps:?}") };
+    assert_eq!(error.reason, FailureReason::Files);
+    assert_snapshot!(error.message, @"no row was found; files set aside: 1, the first for this reason: bad.csv: the report has no column for id, startDateTime, endDateTime; it has A, B: name the right ones under source.columns");
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+    std::fs::File::options().append(true).open(bad).unwrap().set_modified(long_ago).unwrap();
+    std::fs::write(directory.path().join("good"), FILE).unwrap();
+    let steps = look_at_files(directory.path()).await;
+    let Outcome::Warning(message) = outcome(&steps, StepName::Read) else { panic!("{steps:?}") };
+    assert_snapshot!(message, @"files set aside: 1, the first for this reason: bad.csv: the report has no column for id, startDateTime, endDateTime; it has A, B: name the right ones under source.columns; mend them or take them away");
 }
