@@ -12,8 +12,8 @@
 //! - Each job has `source.job_timeout` from its submission. The service strands jobs at times, in
 //!   `inProgress` for ever; one that is not completed by then is left, and another is submitted, at most
 //!   three in one reading. A reading thus takes up to three such time-outs. Polls of one tenant never
-//!   overlap: what falls due meanwhile is skipped, and a poll that waits holds its place among the polls
-//!   and nothing else.
+//!   overlap: what falls due meanwhile is skipped. Between two looks a reading [rests](Rest): it holds
+//!   neither an answer nor a connection, and its place among the polls is another's.
 //! - A reading submits a job of its own, and no job outlives the process. A file shows the sessions as of
 //!   its job: one that was submitted before a restart would be older than a new one and save a single
 //!   request, and its id would have to be kept on disk beside the ledger.
@@ -36,7 +36,7 @@ use url::Url;
 
 use super::columns::{Columns, Survey, Told};
 use super::graph::{Attempt, Budget, Client, DownloadError, Request, RetryPolicy, below, download, one_line, shown};
-use super::reading::{Pages, Unreadable};
+use super::reading::{Pages, Rest, Unreadable};
 use super::{Endpoint, Page, Progress, SourceError};
 use crate::config::{EXPORT_COLUMNS, MAX_EXPORT_JOBS};
 use crate::status::FailureReason;
@@ -73,6 +73,7 @@ pub struct Exporting {
     /// The columns of the last file.
     schema: Vec<String>,
     progress: Option<Arc<dyn Progress>>,
+    rest: Option<Arc<dyn Rest>>,
 }
 
 enum State {
@@ -123,7 +124,12 @@ impl Export {
     }
 
     /// Starts a reading, which submits a job of its own.
-    pub fn read(self: &Arc<Self>, client: Arc<Client>, progress: Option<Arc<dyn Progress>>) -> Exporting {
+    pub fn read(
+        self: &Arc<Self>,
+        client: Arc<Client>,
+        progress: Option<Arc<dyn Progress>>,
+        rest: Option<Arc<dyn Rest>>,
+    ) -> Exporting {
         Exporting {
             export: self.clone(),
             budget: client.budget(),
@@ -134,6 +140,7 @@ impl Export {
             date: None,
             schema: Vec::new(),
             progress,
+            rest,
         }
     }
 
@@ -235,7 +242,7 @@ impl Exporting {
         let State::Waiting(waiting) = &self.state else { return Ok(()) };
         self.tell("waiting for the export job");
         let deadline = waiting.since + self.export.job_timeout;
-        tokio::time::sleep_until(waiting.next_look.min(deadline)).await;
+        self.rest_until(waiting.next_look.min(deadline)).await;
         let request = self.export.look(&waiting.id);
         let asked = self.ask(&request).await;
         let State::Waiting(waiting) = &mut self.state else { return Ok(()) };
@@ -276,6 +283,16 @@ impl Exporting {
             tracing::info!(job = waiting.id, status, waited_seconds = waited.as_secs(), "Waiting for the export job");
         }
         Ok(())
+    }
+
+    async fn rest_until(&self, until: Instant) {
+        if let Some(rest) = &self.rest {
+            rest.begin();
+        }
+        tokio::time::sleep_until(until).await;
+        if let Some(rest) = &self.rest {
+            rest.end().await;
+        }
     }
 
     async fn download(&mut self) -> Result<(), SourceError> {

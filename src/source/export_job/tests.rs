@@ -85,6 +85,35 @@ async fn the_time_is_graphs_and_the_wait_that_it_asks_for_is_kept() {
     assert_eq!(clocks, ["2026-03-19T12:00:00+00:00"; 2], "blob storage's clock is not heard");
 }
 
+/// Counts the rests, and how many of them have not ended.
+#[derive(Default)]
+struct Rests(Mutex<(u32, u32)>);
+
+#[async_trait]
+impl Rest for Rests {
+    fn begin(&self) {
+        let mut rests = self.0.lock().unwrap();
+        *rests = (rests.0 + 1, rests.1 + 1);
+    }
+
+    async fn end(&self) {
+        self.0.lock().unwrap().1 -= 1;
+    }
+}
+
+#[tokio::test]
+async fn a_reading_rests_before_each_look_and_at_no_other_time() {
+    let (_blob, url) = blob(vec![file()]).await;
+    let replies =
+        [&job("notStarted", None), &job("inProgress", None), &job("completed", Some(&url))].map(|job| ok(job));
+    let graph = Fake::start(replies.to_vec()).await;
+    let (source, _) = source(&export_tenant(&graph, LONG));
+    let rests = Arc::new(Rests::default());
+    let mut reading = source.resting_by(rests.clone()).read();
+    assert_eq!(reading.next_page().await.unwrap().unwrap().rows(), 1);
+    assert_eq!(*rests.0.lock().unwrap(), (2, 0));
+}
+
 #[tokio::test]
 async fn a_wait_beyond_the_deadline_ends_with_it_and_a_last_look() {
     let (_blob, url) = blob(vec![file()]).await;
