@@ -34,7 +34,7 @@ use http::{HeaderMap, Method};
 use tokio::time::Instant;
 use url::Url;
 
-use super::columns::{Columns, Survey, Told};
+use super::columns::{Columns, LOCALIZED, Survey, Told};
 use super::graph::{Attempt, Budget, Client, DownloadError, Request, RetryPolicy, below, download, one_line, shown};
 use super::reading::{Pages, Rest, Unreadable};
 use super::{Endpoint, Page, Progress, SourceError};
@@ -99,8 +99,8 @@ struct Waiting {
 }
 
 impl Export {
-    /// The export below an origin, with these columns. Fails where they lack one that sessions cannot be
-    /// counted without: every job would be in vain.
+    /// The export below an origin, with these columns. Fails where none is selected for a property that
+    /// sessions cannot be counted without, or that a column is configured for: every job would be in vain.
     pub fn new(
         origin: &Url,
         select: &[String],
@@ -108,10 +108,21 @@ impl Export {
         job_timeout: Duration,
         policy: &RetryPolicy,
     ) -> Result<Self, SourceError> {
-        let names: Vec<_> = select.iter().map(String::as_str).collect();
-        columns
-            .resolve(&names)
-            .map_err(|missing| SourceError::new(FailureReason::BadRequest, format!("source.select: {missing}")))?;
+        // The service puts the text of a column that it has localized beside it, unasked.
+        let names: Vec<_> = select.iter().flat_map(|name| [name.clone(), format!("{name}{LOCALIZED}")]).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let lacking = match columns.resolve(&names) {
+            Ok(mapping) => mapping.unmatched,
+            Err(missing) => missing.missing().to_vec(),
+        };
+        if !lacking.is_empty() {
+            let message = format!(
+                "source.select lacks a column for {}; add the column there, or name one that is there under \
+                 source.columns",
+                lacking.join(", ")
+            );
+            return Err(SourceError::new(FailureReason::BadRequest, message));
+        }
         Ok(Self {
             jobs: below(origin, PATH),
             select: select.to_vec(),

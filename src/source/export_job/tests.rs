@@ -7,6 +7,7 @@ use serde_json::json;
 use zip::write::SimpleFileOptions;
 
 use super::*;
+use crate::session::Property;
 use crate::source::testing::{Fake, Reply, answer, bytes_answer, export_tenant, ok, quick, source};
 use crate::source::{Network, Observer, Source};
 
@@ -180,12 +181,18 @@ async fn a_file_without_a_column_that_counts_names_those_that_came() {
 #[test]
 fn columns_that_no_session_can_do_without_have_to_be_selected() {
     let origin = Url::parse("https://graph.example").unwrap();
-    let export = |select: &[&str]| {
+    let export = |select: &[&str], columns: &[(Property, &str)]| {
         let select: Vec<_> = select.iter().map(|name| (*name).to_owned()).collect();
-        Export::new(&origin, &select, Columns::default(), LONG, &RetryPolicy::default()).map(drop)
+        let columns = columns.iter().map(|(property, name)| (*property, (*name).to_owned())).collect();
+        Export::new(&origin, &select, Columns::new(columns), LONG, &RetryPolicy::default()).map(drop)
     };
-    assert!(export(EXPORT_COLUMNS).is_ok());
-    insta::assert_snapshot!(export(&["SessionId", "Sessionstart"]).unwrap_err().message, @"source.select: the report has no column for endDateTime; it has SessionId, Sessionstart: name the right ones under source.columns");
+    assert!(export(EXPORT_COLUMNS, &[]).is_ok());
+    let beside = [(Property::SessionType, "attribute_loc"), (Property::EndDateTime, "SESSIONSTART")];
+    assert!(export(EXPORT_COLUMNS, &beside).is_ok(), "the service adds the texts itself");
+    let refusal = |select: &[&str], columns: &[(Property, &str)]| export(select, columns).unwrap_err().message;
+    insta::assert_snapshot!(refusal(&["SessionId", "Sessionstart"], &[]), @"source.select lacks a column for endDateTime; add the column there, or name one that is there under source.columns");
+    insta::assert_snapshot!(refusal(EXPORT_COLUMNS, &[(Property::EndDateTime, "Finished")]), @"source.select lacks a column for endDateTime (configured as Finished); add the column there, or name one that is there under source.columns");
+    insta::assert_snapshot!(refusal(EXPORT_COLUMNS, &[(Property::SharerOs, "Platform")]), @"source.select lacks a column for sharerOs (configured as Platform); add the column there, or name one that is there under source.columns");
 }
 
 #[test]
