@@ -164,6 +164,34 @@ async fn a_job_that_is_cut_off_is_asked_for_again() {
 }
 
 #[tokio::test]
+async fn a_web_page_in_the_way_of_the_file_costs_no_further_jobs() {
+    let xhtml = r#"<?xml version="1.0"?><!DOCTYPE html><HTML>s3cr3t</HTML>"#;
+    let pages = [("403 Forbidden", " <html>s3cr3t</html>"), ("404 Not Found", xhtml)];
+    let mut messages = Vec::new();
+    for (status, page) in pages {
+        let (_blob, url) = blob(vec![answer(status, &[], page)]).await;
+        let graph = Fake::start(vec![ok(&job("notStarted", None)), ok(&job("completed", Some(&url)))]).await;
+        let (source, _) = source(&export_tenant(&graph, LONG));
+        let message = source.read().next_page().await.unwrap_err().message;
+        messages.push(message.replace(&url.port().unwrap().to_string(), "PORT"));
+        assert_eq!(graph.received().len(), 2, "one job");
+    }
+    insta::assert_snapshot!(messages.join("\n"), @r"
+    GET http://127.0.0.1:PORT/b.zip answered 403 Forbidden: the answer is HTML (a proxy or gateway page?); let the exporter through to that host
+    GET http://127.0.0.1:PORT/b.zip answered 404 Not Found: the answer is HTML (a proxy or gateway page?); let the exporter through to that host
+    ");
+    // Blob storage's own words, with and without a byte-order mark.
+    for mark in ["", "\u{feff}"] {
+        let xml = format!(r#"{mark}<?xml version="1.0"?><Error><Code>AuthenticationFailed</Code></Error>"#);
+        let (_blob, url) = blob(vec![answer("403 Forbidden", &[], &xml), file()]).await;
+        let (underway, completed) = (ok(&job("notStarted", None)), ok(&job("completed", Some(&url))));
+        let graph = Fake::start(vec![underway.clone(), completed.clone(), underway, completed]).await;
+        let (source, _) = source(&export_tenant(&graph, LONG));
+        assert_eq!(source.read().next_page().await.unwrap().unwrap().rows(), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_file_without_a_column_that_counts_names_those_that_came() {
     let csv = b"Attribute,SessionId\r\n";
     let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
