@@ -139,6 +139,32 @@ async fn a_listing_that_takes_long_goes_on_in_the_next_poll() {
 }
 
 #[tokio::test]
+async fn the_first_listing_has_longer_as_long_as_pages_come() {
+    /// Two of them are shorter than the wait, three are longer.
+    const LATE: Duration = Duration::from_millis(250);
+    let late = |reply: Reply| match reply {
+        Reply::Keep(bytes) => Reply::Late(LATE, bytes),
+        other => other,
+    };
+    let listing = || {
+        [
+            autopilot(&[(IDS[0], "failed")], Some("?$skiptoken=2")),
+            autopilot(&[(IDS[1], "blocked")], None),
+            managed(&[IDS[2]]),
+        ]
+    };
+    let fake = Fake::start(listing().into_iter().chain(listing()).map(late).collect()).await;
+    let (lookup, _) = lookup(&fake, AT_ONCE);
+    let lookup = Lookup { wait: Duration::from_millis(600), ..lookup };
+    let looked = lookup.look_up().await;
+    assert!(matches!(looked.news, News::Refreshed), "{looked:?}");
+    assert_eq!(known(&looked), [S::Failed, S::Blocked, S::Enrolled]);
+    let looked = lookup.look_up().await;
+    assert!(matches!(looked.news, News::UnderWay(_)), "there is something to go on with now: {looked:?}");
+    assert_eq!(known(&looked), [S::Failed, S::Blocked, S::Enrolled]);
+}
+
+#[tokio::test]
 async fn there_is_a_bound_of_devices() {
     let fake = Fake::start(vec![autopilot(&[(IDS[0], "failed"), (IDS[1], "failed"), (IDS[2], "failed")], None)]).await;
     let (lookup, _) = lookup(&fake, HOUR);
