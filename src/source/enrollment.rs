@@ -106,6 +106,11 @@ impl Lookup {
         }
     }
 
+    /// The client that lists the devices.
+    pub(super) fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
     /// What is known of devices; lists them first where that is due. Never fails and takes a bounded
     /// time.
     pub async fn look_up(&self) -> Looked {
