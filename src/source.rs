@@ -83,6 +83,13 @@ label! {
     }
 }
 
+impl Endpoint {
+    /// Whether it lists devices: for those, no key sets how many a page has.
+    fn lists_devices(self) -> bool {
+        matches!(self, Self::AutopilotDevices | Self::ManagedDevices)
+    }
+}
+
 /// Told about every request, so that this room needs no metrics.
 pub trait Observer: Send + Sync + 'static {
     /// A request ended: with an HTTP status, or `None` where no whole answer came.

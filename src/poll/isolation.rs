@@ -55,8 +55,8 @@ async fn isolated(mut task: AbortOnDropHandle<Result<Summary, Failure>>) -> Resu
         Err(_) => Err(Failure {
             reason: FailureReason::Timeout,
             message: format!(
-                "the poll took over {} hours and was abandoned; if the service is well, a larger source.page_size \
-                 asks for fewer pages",
+                "the poll took over {} hours and was abandoned; if the service is well and the source has a \
+                 page_size, a larger one asks for fewer pages",
                 DEADLINE.as_secs() / 3600
             ),
         }),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::session::EnrollmentState as S;
-use crate::source::testing::{Fake, Reply, Witness, answer, ok, report_tenant, source};
+use crate::source::testing::{Fake, Reply, Witness, answer, bytes_answer, ok, report_tenant, source};
 
 const IDS: [&str; 3] = [
     "0d4f2c1e-9a3b-4c5d-8e6f-708192a3b4c5",
@@ -170,6 +170,22 @@ async fn there_is_a_bound_of_devices() {
     let (lookup, _) = lookup(&fake, HOUR);
     let looked = Lookup { max_devices: 2, ..lookup }.look_up().await;
     insta::assert_snapshot!(failure(&fake, &looked), @"TooLarge: there are more than 2 devices, and no more are kept; set enrollment_lookup to false");
+}
+
+#[tokio::test]
+async fn remedies_name_no_key_that_does_not_govern_the_lists() {
+    let large = bytes_answer("200 OK", &[], &vec![b' '; (64 << 20) + 1]);
+    let mut messages = Vec::new();
+    for reply in [large, answer("400 Bad Request", &[], ""), answer("404 Not Found", &[], "")] {
+        let fake = Fake::start(vec![reply]).await;
+        let (lookup, _) = lookup(&fake, HOUR);
+        messages.push(failure(&fake, &lookup.look_up().await));
+    }
+    insta::assert_snapshot!(messages.join("\n"), @r"
+    TooLarge: GET URL/v1.0/deviceManagement/windowsAutopilotDeviceIdentities: the answer is larger than 67108864 bytes
+    BadRequest: GET URL/v1.0/deviceManagement/windowsAutopilotDeviceIdentities answered 400 Bad Request; check cloud and graph_url, or set enrollment_lookup to false
+    NotFound: GET URL/v1.0/deviceManagement/windowsAutopilotDeviceIdentities answered 404 Not Found; check cloud and graph_url: there is no such list here, or set enrollment_lookup to false
+    ");
 }
 
 #[tokio::test]

@@ -205,7 +205,11 @@ impl Client {
         if let Some(token) = token {
             headers.insert(header::AUTHORIZATION, token.header());
         }
-        let caps = if request.endpoint == Endpoint::ExportJob { Caps::SMALL } else { self.caps };
+        let caps = match request.endpoint {
+            Endpoint::ExportJob => Caps::SMALL,
+            endpoint if endpoint.lists_devices() => Caps { remedy: "", ..self.caps },
+            _ => self.caps,
+        };
         let (method, url) = (request.method.clone(), request.url.clone());
         let outgoing = Outgoing { method, url, headers, body: request.body.clone(), caps };
         self.link.attempt(request.endpoint, outgoing, fresh).await

@@ -121,6 +121,9 @@ fn not_found(endpoint: Endpoint) -> &'static str {
     match endpoint {
         Endpoint::ExportJob => "check cloud and graph_url: there are no export jobs here, or the job is gone",
         Endpoint::ExportDownload => EXPIRED,
+        endpoint if endpoint.lists_devices() => {
+            "check cloud and graph_url: there is no such list here, or set enrollment_lookup to false"
+        }
         _ => "check cloud, graph_url and source.path: there is no such resource here",
     }
 }
@@ -129,6 +132,7 @@ fn bad_request(endpoint: Endpoint) -> &'static str {
     match endpoint {
         Endpoint::ExportJob => "check source.select and the other keys of source",
         Endpoint::ExportDownload => "the download's host refuses the address that the service gave",
+        endpoint if endpoint.lists_devices() => "check cloud and graph_url, or set enrollment_lookup to false",
         _ => "check source.path and the other keys of source",
     }
 }
