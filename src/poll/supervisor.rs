@@ -173,7 +173,7 @@ async fn poll_for_ever(
                 let failed = tenant.poll(&writer).await.is_err();
                 Lane::after(failed, started.elapsed())
             };
-            lanes.run(lane, poll).await
+            lanes.run(lane, tenant.turn(), poll).await
         };
         tokio::select! {
             () = stop.cancelled() => return tenant.isolation.ended().await,

@@ -67,7 +67,7 @@ const EXPORT_NAMES: &[(Property, &str)] = &[
 const ATTRIBUTE: &str = "Attribute";
 
 /// The suffix of the text column that goes with a column of enum numbers.
-const LOCALIZED: &str = "_loc";
+pub(super) const LOCALIZED: &str = "_loc";
 
 /// The properties that may have such a text column. Localized dates would not be readable.
 const ENUMERATED: [Property; 3] =
@@ -204,6 +204,11 @@ fn shown(name: &str) -> String {
 }
 
 impl MissingColumns {
+    /// What is missing: the properties, each with the column that is configured for it.
+    pub fn missing(&self) -> &[String] {
+        &self.missing
+    }
+
     /// The names of the columns that there are.
     pub fn into_schema(self) -> Vec<String> {
         self.schema

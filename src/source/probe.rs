@@ -76,7 +76,8 @@ impl Probe {
             walk.leave_rest("");
             return walk.steps;
         };
-        match source.kind.client() {
+        // Files need none, unless devices are looked up for them.
+        match source.kind.client().or_else(|| Some(source.lookup.as_ref()?.client().clone())) {
             Some(client) => self.access(&mut walk, &client, &ear).await,
             None => {
                 for name in [StepName::NameResolution, StepName::Tls, StepName::Token, StepName::Permission] {

@@ -50,6 +50,15 @@ pub trait Progress: Send + Sync + 'static {
     fn ended(&self, whole: bool);
 }
 
+/// Told when a reading only waits for the service, so that somebody else has its place meanwhile.
+#[async_trait]
+pub trait Rest: Send + Sync + 'static {
+    /// The reading does nothing from now on.
+    fn begin(&self);
+    /// The reading wants to go on; returns when it may.
+    async fn end(&self);
+}
+
 /// Tells [`Progress`] of the end, once, however it comes.
 struct Telling(Option<Arc<dyn Progress>>);
 

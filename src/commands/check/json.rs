@@ -122,7 +122,9 @@ fn details(detail: &Detail) -> Value {
             "roles": found.roles,
             "scopes": found.scopes,
         }),
-        Detail::Permission(found) => json!({ "any_of": found.any_of, "found": found.found }),
+        Detail::Permission(found) => {
+            json!({ "any_of": found.any_of, "all_of": found.all_of, "found": found.found })
+        }
         Detail::Page(found) => json!({ "rows": found.rows, "rejected": found.rejected, "rows_total": found.total }),
         Detail::Columns(found) => columns(found),
         Detail::Clock(found) => json!({

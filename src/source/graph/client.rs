@@ -38,10 +38,6 @@ pub struct Request {
     pub body: Option<Bytes>,
 }
 
-/// How blob storage says that an address opens nothing any more.
-const GONE: [StatusCode; 4] =
-    [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND, StatusCode::GONE];
-
 /// Why a download did not come.
 #[derive(Debug)]
 pub enum DownloadError {
@@ -172,7 +168,7 @@ impl Client {
                 Ok(answer) if answer.status.is_success() => return Ok(answer.body),
                 Ok(answer) => {
                     let failure = errors::failure(&answer, &Method::GET, url, Endpoint::ExportDownload);
-                    if GONE.contains(&answer.status) {
+                    if errors::is_gone(&answer) {
                         return Err(DownloadError::Gone(failure.error));
                     }
                     failure
@@ -209,7 +205,11 @@ impl Client {
         if let Some(token) = token {
             headers.insert(header::AUTHORIZATION, token.header());
         }
-        let caps = if request.endpoint == Endpoint::ExportJob { Caps::SMALL } else { self.caps };
+        let caps = match request.endpoint {
+            Endpoint::ExportJob => Caps::SMALL,
+            endpoint if endpoint.lists_devices() => Caps { remedy: "", ..self.caps },
+            _ => self.caps,
+        };
         let (method, url) = (request.method.clone(), request.url.clone());
         let outgoing = Outgoing { method, url, headers, body: request.body.clone(), caps };
         self.link.attempt(request.endpoint, outgoing, fresh).await

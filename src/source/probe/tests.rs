@@ -3,6 +3,7 @@
 
 use std::sync::Mutex;
 
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use chrono::TimeDelta;
 use insta::assert_snapshot;
 
@@ -130,4 +131,42 @@ async fn files_that_cannot_be_read_fail_the_look_and_beside_others_they_are_told
     let steps = look_at_files(directory.path()).await;
     let Outcome::Warning(message) = outcome(&steps, StepName::Read) else { panic!("{steps:?}") };
     assert_snapshot!(message, @"files set aside: 1, the first for this reason: bad.csv: the report has no column for id, startDateTime, endDateTime; it has A, B: name the right ones under source.columns; mend them or take them away");
+}
+
+#[tokio::test]
+async fn a_look_up_needs_its_permissions_whatever_the_source_needs() {
+    let directory = tempfile::tempdir().unwrap();
+    let token_file = directory.path().join("token");
+    let fake = Fake::start(Vec::new()).await;
+    let files = config::Source::Files { directory: directory.path().into(), columns: Vec::new() };
+    let mut said = Vec::new();
+    for (source, lookup, roles) in [
+        (Some(&files), false, &[][..]),
+        (Some(&files), true, &["DeviceManagementManagedDevices.Read.All"]),
+        (
+            Some(&files),
+            true,
+            &["DeviceManagementServiceConfig.ReadWrite.All", "DeviceManagementManagedDevices.Read.All"],
+        ),
+        (None, true, &[]),
+        (None, true, &["DeviceManagementServiceConfig.Read.All", "DeviceManagementManagedDevices.Read.All"]),
+    ] {
+        let claims = BASE64_URL_SAFE_NO_PAD.encode(serde_json::json!({ "roles": roles }).to_string());
+        std::fs::write(&token_file, format!("e30.{claims}.c2ln")).unwrap();
+        let mut tenant = report_tenant(&fake);
+        tenant.credential = config::Credential::BearerTokenFile { token_file: token_file.clone() };
+        tenant.enrollment_lookup = lookup.then_some(Duration::from_secs(3600));
+        tenant.source = source.unwrap_or(&tenant.source).clone();
+        let network = Arc::new(Network::new(|_| None));
+        let steps = Probe::new(&tenant, network, DateTime::default, Arc::new(Told::default())).online().await;
+        let step = steps.iter().find(|step| step.name == StepName::Permission).unwrap();
+        said.push(format!("{:?}", step.outcome));
+    }
+    insta::assert_snapshot!(said.join("\n"), @r#"
+    NotApplicable("the reports are files, for which nobody is asked")
+    Warning("the token names not every permission that enrollment_lookup needs; grant the application DeviceManagementServiceConfig.Read.All as an application permission of Microsoft Graph and give admin consent (a new permission takes effect with the next token), or set enrollment_lookup to false")
+    Fine
+    Warning("the token names none of the permissions that the source needs; grant the application DeviceManagementServiceConfig.Read.All or DeviceManagementConfiguration.Read.All as an application permission of Microsoft Graph and give admin consent (a new permission takes effect with the next token); the token names not every permission that enrollment_lookup needs; grant the application DeviceManagementServiceConfig.Read.All and DeviceManagementManagedDevices.Read.All as an application permission of Microsoft Graph and give admin consent (a new permission takes effect with the next token), or set enrollment_lookup to false")
+    Fine
+    "#);
 }
