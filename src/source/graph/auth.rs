@@ -268,6 +268,40 @@ impl fmt::Debug for Token {
     }
 }
 
+/// A message without a secret. Quoted texts are cut, so the beginning of a secret is blotted out as well.
 fn redact(message: &str, secret: &str, stand_in: &str) -> String {
-    if secret.len() < MIN_REDACTED_BYTES { message.to_owned() } else { message.replace(secret, stand_in) }
+    let Some(end) = (MIN_REDACTED_BYTES..=secret.len()).find(|end| secret.is_char_boundary(*end)) else {
+        return message.to_owned();
+    };
+    let whole = message.replace(secret, stand_in);
+    let (mut shown, mut rest) = (String::new(), whole.as_str());
+    while let Some((before, _)) = rest.split_once(&secret[..end]) {
+        let found = &rest[before.len()..];
+        let same = found.chars().zip(secret.chars()).take_while(|(one, other)| one == other);
+        rest = &found[same.map(|(c, _)| c.len_utf8()).sum()..];
+        shown.push_str(before);
+        shown.push_str(stand_in);
+    }
+    shown + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_blotted_out_wherever_it_was_cut() {
+        let redacted = |message: &str| redact(message, "éa-long-secret", "<secret>");
+        for (message, shown) in [
+            ("x éa-long-secret y éa-long-secret", "x <secret> y <secret>"),
+            ("the text was cut: éa-long-sec…", "the text was cut: <secret>…"),
+            ("éa-long-éa-long-secretsecret", "<secret><secret>secret"),
+            ("éa-long", "<secret>"),
+            ("éa-lon", "éa-lon"),
+            ("", ""),
+        ] {
+            assert_eq!(redacted(message), shown, "{message}");
+        }
+        assert_eq!(redact("a seven of it: 1234567", "1234567", "<secret>"), "a seven of it: 1234567");
+    }
 }

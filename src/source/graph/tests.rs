@@ -249,6 +249,18 @@ async fn a_request_to_another_origin_is_never_sent() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_quoted_and_cut_is_not_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = "secret-".repeat(200);
+    let unauthorized = || answer("401 Unauthorized", &[], &format!(r#"{{"error":{{"message":"bad {token}"}}}}"#));
+    let fake = Fake::start(vec![unauthorized(), unauthorized()]).await;
+    let mut tenant = report_tenant(&fake);
+    tenant.credential = token_file(directory.path(), &token);
+    let error = Session::new(&tenant).error().await;
+    assert!(error.message.contains("bad <token>…") && !error.message.contains("secret-"), "{error}");
+}
+
+#[tokio::test]
 async fn a_token_file_is_read_at_each_use_and_again_after_401() {
     let directory = tempfile::tempdir().unwrap();
     let unauthorized = || answer("401 Unauthorized", &[], r#"{"error":{"code":"x","message":"bad secret-token-3"}}"#);
