@@ -1,5 +1,7 @@
 //! The client and its credentials against a fake service.
 
+mod connecting;
+
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;

@@ -102,6 +102,8 @@ fn request_failure(error: &reqwest::Error, outgoing: &Outgoing, proxied: Option<
     } else if text.contains("keep-alive timed out") {
         let remedy = "; the connection is dead: a firewall or proxy on the way may have dropped it";
         (FailureReason::Connection, again, remedy.to_owned())
+    } else if error.is_connect() && error.is_timeout() {
+        (FailureReason::Timeout, again, nothing_answers(proxied))
     } else if error.is_timeout() {
         let less = remedy(": ", outgoing.caps, " asks for less at a time");
         (FailureReason::Timeout, again, format!("; the service or the way to it is slow{less}"))
@@ -122,6 +124,18 @@ fn request_failure(error: &reqwest::Error, outgoing: &Outgoing, proxied: Option<
     let by = proxied.map(|proxied| format!(" by the proxy {}", proxied.url)).unwrap_or_default();
     let message = format!("{} {}{by}: {text}{remedy}", outgoing.method, shown(&outgoing.url));
     Failure { error: SourceError::new(reason, message), retry }
+}
+
+/// What to look at where no connection was there in time.
+fn nothing_answers(proxied: Option<&Proxied>) -> String {
+    match proxied {
+        Some(Proxied { whence, .. }) => {
+            format!("; no way through the proxy in time: check {whence} and that the proxy reaches the host")
+        }
+        None => "; nothing answers there in time: check name resolution and firewall, or whether a proxy is needed \
+                 (proxy_url)"
+            .to_owned(),
+    }
 }
 
 /// What a proxy that made no tunnel needs. The client tells the cases apart by its words only.
