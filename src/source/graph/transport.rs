@@ -14,6 +14,7 @@ use super::body::{BodyError, BodyReader, Caps};
 use super::errors::one_line;
 use super::network::{Network, Proxied, Routes};
 use super::retry::{Failure, Retry, Timeouts, answer_date, retry_after};
+use super::trust::certificate_remedy;
 use super::url::shown;
 use crate::config::{self, ProxyUrl};
 use crate::source::SourceError;
@@ -96,8 +97,10 @@ fn request_failure(error: &reqwest::Error, outgoing: &Outgoing, proxied: Option<
     let text = error_chain(error);
     let again = Retry::After { asked: None, fresh: true };
     let connecting = proxied.filter(|_| error.is_connect());
-    let (reason, retry, remedy) = if let Some((retry, remedy)) = connecting.and_then(|proxied| refused(&text, proxied))
-    {
+    let (reason, retry, remedy) = if let Some(tls) = cause::<rustls::Error>(error) {
+        let (retry, remedy) = no_tls(tls, error.is_connect());
+        (FailureReason::Connection, retry, remedy)
+    } else if let Some((retry, remedy)) = connecting.and_then(|proxied| refused(&text, proxied)) {
         (FailureReason::Connection, retry, remedy)
     } else if text.contains("keep-alive timed out") {
         let remedy = "; the connection is dead: a firewall or proxy on the way may have dropped it";
@@ -107,10 +110,6 @@ fn request_failure(error: &reqwest::Error, outgoing: &Outgoing, proxied: Option<
     } else if error.is_timeout() {
         let less = remedy(": ", outgoing.caps, " asks for less at a time");
         (FailureReason::Timeout, again, format!("; the service or the way to it is slow{less}"))
-    } else if cause::<rustls::Error>(error).is_some() {
-        // A certificate does not get better within a minute.
-        let remedy = "; if the service or a proxy has its certificate from a private authority, name that in ca_file";
-        (FailureReason::Connection, Retry::Never, remedy.to_owned())
     } else if error.is_connect() && text.contains("dns error") {
         let remedy = "; check the host name in the configuration and this machine's name resolution";
         (FailureReason::Connection, again, remedy.to_owned())
@@ -124,6 +123,18 @@ fn request_failure(error: &reqwest::Error, outgoing: &Outgoing, proxied: Option<
     let by = proxied.map(|proxied| format!(" by the proxy {}", proxied.url)).unwrap_or_default();
     let message = format!("{} {}{by}: {text}{remedy}", outgoing.method, shown(&outgoing.url));
     Failure { error: SourceError::new(reason, message), retry }
+}
+
+/// What TLS that failed needs.
+fn no_tls(error: &rustls::Error, connecting: bool) -> (Retry, String) {
+    match error {
+        // A certificate does not get better within a minute.
+        rustls::Error::InvalidCertificate(why) => (Retry::Never, format!("; {}", certificate_remedy(why))),
+        _ if connecting => {
+            (Retry::After { asked: None, fresh: true }, "; is this the address of an https service?".to_owned())
+        }
+        _ => (Retry::After { asked: None, fresh: true }, String::new()),
+    }
 }
 
 /// What to look at where no connection was there in time.

@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::CertificateError;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -64,6 +65,22 @@ pub(super) fn config(
     Ok(config)
 }
 
+/// What mends a certificate that was refused.
+pub fn certificate_remedy(why: &CertificateError) -> &'static str {
+    match why {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "whoever runs that service has to renew it, unless this machine's clock is wrong"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "this machine's clock is likely wrong"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "name the service by the name that its certificate has"
+        }
+        _ => "if the service or a proxy has its certificate from a private authority, name that in ca_file",
+    }
+}
+
 fn unusable(path: &Path, why: &str) -> SourceError {
     SourceError::new(FailureReason::Credential, format!("ca_file {}: {why}", path.display()))
 }
@@ -81,6 +98,20 @@ fn add_certificates(roots: &mut rustls::RootCertStore, pem: &[u8]) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_that_is_refused_has_its_own_remedy() {
+        use CertificateError::*;
+        let said =
+            [Expired, NotValidYet, NotValidForName, UnknownIssuer, BadSignature].map(|why| certificate_remedy(&why));
+        insta::assert_snapshot!(said.join("\n"), @r"
+        whoever runs that service has to renew it, unless this machine's clock is wrong
+        this machine's clock is likely wrong
+        name the service by the name that its certificate has
+        if the service or a proxy has its certificate from a private authority, name that in ca_file
+        if the service or a proxy has its certificate from a private authority, name that in ca_file
+        ");
+    }
 
     #[test]
     fn what_is_no_file_of_certificates_is_told_with_the_remedy() {

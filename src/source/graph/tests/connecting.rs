@@ -1,5 +1,7 @@
 //! Connections that do not come about.
 
+use tokio::io::AsyncWriteExt as _;
+
 use super::*;
 use crate::config::Proxy;
 use crate::config::proxy::{Environment, NoProxy};
@@ -48,4 +50,29 @@ async fn a_proxy_that_makes_no_way_in_time_is_told_as_one() {
     let said = late("https://graph.example", Proxy::Via { url, no_proxy: NoProxy::default() }).await;
     let said = said.replace(&silent.url.port().unwrap().to_string(), "PORT");
     insta::assert_snapshot!(said, @"GET https://graph.example/sessions by the proxy http://127.0.0.1:PORT: error sending request: client error (Connect): operation timed out; no way through the proxy in time: check proxy_url and that the proxy reaches the host; gave up after 2 attempts");
+}
+
+/// The authority of another certificate is unknown; a port without TLS may have been put right a moment later.
+#[tokio::test]
+async fn tls_that_fails_is_told_by_what_is_wrong() {
+    let service = Fake::start_tls(Vec::new()).await;
+    let mut tenant = config::Tenant { ca_file: None, ..report_tenant(&service) };
+    let session = Session::new(&tenant);
+    let said = session.error().await.message.replace(&service.url.port().unwrap().to_string(), "PORT");
+    insta::assert_snapshot!(said, @"GET https://localhost:PORT/sessions: error sending request: client error (Connect): invalid peer certificate: UnknownIssuer; if the service or a proxy has its certificate from a private authority, name that in ca_file");
+    assert_eq!(session.witness.heard(), ["collection error"]);
+
+    let plain = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = plain.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = plain.accept().await {
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        }
+    });
+    tenant.graph_url = format!("https://{address}").parse().unwrap();
+    let session = Session::with_limits(&tenant, RetryPolicy { attempts_per_request: 2, ..quick() }, Caps::PAGE);
+    let said = session.error().await;
+    assert_eq!(said.reason, FailureReason::Connection);
+    insta::assert_snapshot!(said.message.replace(&address.to_string(), "ADDRESS"), @"GET https://ADDRESS/sessions: error sending request: client error (Connect): received corrupt message of type InvalidContentType; is this the address of an https service?; gave up after 2 attempts");
+    assert_eq!(session.witness.heard(), ["collection error", "retry", "collection error"]);
 }
