@@ -54,8 +54,8 @@ pub enum DownloadError {
 /// A client of one tenant's service.
 pub struct Client {
     origin: Url,
-    link: Arc<Link>,
-    credentials: Credentials,
+    pub(super) link: Arc<Link>,
+    pub(super) credentials: Credentials,
     policy: RetryPolicy,
     rate: Rate,
     /// Bounds of an answer with reports.
