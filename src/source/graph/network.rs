@@ -31,10 +31,10 @@ pub struct Network {
     system_roots: OnceLock<rustls::RootCertStore>,
     /// By the text of `ca_file`: a file that has changed is another authority.
     trusts: Shared<Option<Vec<u8>>, Trust>,
-    /// By client id, or by the tenant's name where the credential has none.
-    applications: Shared<(String, u32, Duration), Window>,
-    /// By tenant id.
-    tenants: Shared<(String, u32, Duration), Window>,
+    /// By client id, or by the tenant's name where the credential has none, and by what a minute is.
+    applications: Shared<(String, Duration), Window>,
+    /// By tenant id, likewise.
+    tenants: Shared<(String, Duration), Window>,
 }
 
 /// Clients that trust the same certificates.
@@ -116,16 +116,13 @@ impl Network {
 
     /// The limits of a tenant's requests.
     pub(super) fn rate(&self, tenant: &config::Tenant, policy: &RetryPolicy) -> Rate {
-        let requests = tenant.requests_per_minute;
-        let window = |windows: &Shared<_, _>, name: Option<&str>, requests: u32| {
-            // A name is never a client id: it stands for an application of its own.
-            let key = name.map_or_else(|| format!("tenant {}", tenant.name), str::to_owned);
-            windows.get((key, requests, policy.minute), || Window::new(requests, policy.minute))
+        let window = |windows: &Shared<_, _>, name: Option<&str>| {
+            // Case makes no difference in an id. A name is never one: it stands for an application of its own.
+            let key = name.map_or_else(|| format!("tenant {}", tenant.name), str::to_ascii_lowercase);
+            windows.get((key, policy.minute), || Window::new(policy.minute))
         };
-        Rate::new(
-            window(&self.applications, tenant.credential.client_id(), requests),
-            window(&self.tenants, tenant.tenant_id.as_deref(), Window::requests_of_tenant(requests)),
-        )
+        let application = window(&self.applications, tenant.credential.client_id());
+        Rate::new(application, window(&self.tenants, tenant.tenant_id.as_deref()), tenant.requests_per_minute)
     }
 
     fn trust(&self, tenant: &config::Tenant) -> Result<Arc<Trust>, SourceError> {
@@ -252,6 +249,19 @@ mod tests {
         let kept = Arc::downgrade(&first.direct);
         drop((first, by_proxy));
         assert!(kept.upgrade().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_window_is_the_applications_whatever_its_number_and_however_its_id_is_written() {
+        let network = Network::new(|_| None);
+        let mut tenant = report_tenant(&Fake::start(Vec::new()).await);
+        let mut rate = |client_id: &str, requests_per_minute| {
+            tenant.credential = config::Credential::ManagedIdentity { client_id: Some(client_id.to_owned()) };
+            tenant.requests_per_minute = requests_per_minute;
+            network.rate(&tenant, &RetryPolicy::default())
+        };
+        let (one, same, other) = (rate("0a-AB", 48), rate("0A-ab", 200), rate("0a-ac", 48));
+        assert!(one.shares(&same) && !one.shares(&other));
     }
 
     #[tokio::test]
