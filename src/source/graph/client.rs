@@ -127,8 +127,9 @@ impl Client {
     pub async fn send(&self, request: &Request, budget: &mut Budget) -> Result<Answer, SourceError> {
         let (mut number, mut fresh, mut renewed) = (1, false, false);
         loop {
-            let token = self.credentials.token(&self.link, budget).await?;
+            // First, since a turn may be minutes away: a token would grow old by it.
             self.rate.wait(&request.url, &*self.link.observer).await?;
+            let token = self.credentials.token(&self.link, budget).await?;
             // The token's own failures have been charged already, and being held back is no failure.
             let attempt = Attempt { number, began: Instant::now() };
             let outcome = self.attempt(request, token.as_ref(), fresh).await;
