@@ -115,6 +115,13 @@ impl Credentials {
         self.state.lock().await.kept = None;
     }
 
+    /// Makes the kept token due: the service knows it, but finds no permission in it. A new one may have it.
+    pub async fn doubt(&self) {
+        if let Some(kept) = &mut self.state.lock().await.kept {
+            kept.renew_at = Instant::now();
+        }
+    }
+
     /// Renews a kept token that is due, or leaves it as it is.
     async fn renew_early(&self, state: &mut State, read: Result<Proof, SourceError>, now: Instant, link: &Arc<Link>) {
         let Some(kept) = &state.kept else { return };

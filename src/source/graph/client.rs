@@ -145,7 +145,12 @@ impl Client {
                     self.link.observer.retry();
                     continue;
                 }
-                Ok(answer) => errors::failure(&answer, &request.method, &request.url, request.endpoint),
+                Ok(answer) => {
+                    if answer.status == StatusCode::FORBIDDEN {
+                        self.credentials.doubt().await;
+                    }
+                    errors::failure(&answer, &request.method, &request.url, request.endpoint)
+                }
                 Err(failure) => failure,
             };
             fresh = budget.pause(redacted(failure, token.as_ref()), attempt, &*self.link.observer).await?;

@@ -1,6 +1,7 @@
 //! The client and its credentials against a fake service.
 
 mod connecting;
+mod tokens;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -248,18 +249,6 @@ async fn a_request_to_another_origin_is_never_sent() {
     session.request.url = other.url.clone();
     assert_eq!(session.error().await.reason, FailureReason::Paging);
     assert!(other.received().is_empty() && session.witness.heard().is_empty());
-}
-
-#[tokio::test]
-async fn a_token_that_is_quoted_and_cut_is_not_shown() {
-    let directory = tempfile::tempdir().unwrap();
-    let token = "secret-".repeat(200);
-    let unauthorized = || answer("401 Unauthorized", &[], &format!(r#"{{"error":{{"message":"bad {token}"}}}}"#));
-    let fake = Fake::start(vec![unauthorized(), unauthorized()]).await;
-    let mut tenant = report_tenant(&fake);
-    tenant.credential = token_file(directory.path(), &token);
-    let error = Session::new(&tenant).error().await;
-    assert!(error.message.contains("bad <token>…") && !error.message.contains("secret-"), "{error}");
 }
 
 #[tokio::test]
