@@ -128,11 +128,23 @@ impl Network {
     fn trust(&self, tenant: &config::Tenant) -> Result<Arc<Trust>, SourceError> {
         let pem = tenant.ca_file.as_deref().map(trust::read).transpose()?;
         self.trusts.get_or_make(pem, |pem| {
-            let roots = self.system_roots.get_or_init(trust::system_roots).clone();
+            let roots = self.system_roots.get_or_init(system_roots).clone();
             let tls = trust::config(roots, tenant.ca_file.as_deref().zip(pem.as_deref()))?;
             Ok(Trust { tls, pools: Shared::default() })
         })
     }
+}
+
+/// Called once: a machine that trusts nobody is told so before the first request fails.
+fn system_roots() -> rustls::RootCertStore {
+    let roots = trust::system_roots();
+    if roots.is_empty() {
+        tracing::warn!(
+            "This machine has no CA certificates; install them (the package ca-certificates) unless ca_file names \
+             every authority"
+        );
+    }
+    roots
 }
 
 impl Trust {

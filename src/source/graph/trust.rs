@@ -20,7 +20,11 @@ pub(super) fn system_roots() -> rustls::RootCertStore {
     let mut roots = rustls::RootCertStore::empty();
     // A system without certificates can still reach a service that `ca_file` vouches for, and a
     // certificate that cannot be read is no reason to distrust the others.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let loaded = rustls_native_certs::load_native_certs();
+    for error in &loaded.errors {
+        tracing::debug!(error = %one_line(&error.to_string()), "a certificate of the system cannot be read");
+    }
+    roots.add_parsable_certificates(loaded.certs);
     roots
 }
 
