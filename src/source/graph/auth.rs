@@ -115,6 +115,14 @@ impl Credentials {
         self.state.lock().await.kept = None;
     }
 
+    /// What else to check where the service does not accept the token.
+    pub fn remedy(&self) -> &'static str {
+        match self.asker.credential {
+            Credential::BearerTokenFile { .. } => ", and that whatever writes token_file keeps it fresh",
+            _ => "",
+        }
+    }
+
     /// Makes the kept token due: the service knows it, but finds no permission in it. A new one may have it.
     pub async fn doubt(&self) {
         if let Some(kept) = &mut self.state.lock().await.kept {

@@ -149,7 +149,11 @@ impl Client {
                     if answer.status == StatusCode::FORBIDDEN {
                         self.credentials.doubt().await;
                     }
-                    errors::failure(&answer, &request.method, &request.url, request.endpoint)
+                    let mut failure = errors::failure(&answer, &request.method, &request.url, request.endpoint);
+                    if answer.status == StatusCode::UNAUTHORIZED {
+                        failure.error.message.push_str(self.credentials.remedy());
+                    }
+                    failure
                 }
                 Err(failure) => failure,
             };

@@ -12,6 +12,7 @@ async fn a_token_that_is_quoted_and_cut_is_not_shown() {
     tenant.credential = token_file(directory.path(), &token);
     let error = Session::new(&tenant).error().await;
     assert!(error.message.contains("bad <token>…") && !error.message.contains("secret-"), "{error}");
+    assert!(error.message.ends_with("belong together, and that whatever writes token_file keeps it fresh"), "{error}");
 }
 
 #[tokio::test]
