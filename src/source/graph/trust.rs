@@ -9,11 +9,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::errors::one_line;
+use crate::config::MAX_CERTIFICATES_BYTES;
 use crate::source::SourceError;
 use crate::status::FailureReason;
-
-/// The largest bundle of certificates: the public web's roots take some 250 KiB.
-const MAX_CERTIFICATES_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The certificates that the system trusts. Finding and reading them takes some milliseconds.
 pub(super) fn system_roots() -> rustls::RootCertStore {
