@@ -27,6 +27,7 @@ use siphasher::sip::SipHasher13;
 use url::Url;
 
 pub use error::Error;
+pub use files::{MAX_CERTIFICATES_BYTES, MAX_SECRET_BYTES};
 pub use proxy::{Proxy, ProxyUrl};
 
 /// `poll_interval` where it is not configured.

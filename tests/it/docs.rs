@@ -20,8 +20,7 @@ use crate::support::{Exporter, Lab, get, wait_for};
 use markdown::{README, blocks, code, section, table};
 
 /// Keys that the configuration knows in order to say that it does not support them yet.
-const NOT_SUPPORTED_YET: &[&str] =
-    &["credential.certificate_file", "credential.certificate_password_file", "metrics.native_histograms"];
+const NOT_SUPPORTED_YET: &[&str] = &["metrics.native_histograms"];
 
 fn metrics() -> Vec<Vec<&'static str>> {
     table(section("Metrics"), "metric")

@@ -50,8 +50,8 @@ pub enum DownloadError {
 /// A client of one tenant's service.
 pub struct Client {
     origin: Url,
-    link: Arc<Link>,
-    credentials: Credentials,
+    pub(super) link: Arc<Link>,
+    pub(super) credentials: Credentials,
     policy: RetryPolicy,
     rate: Rate,
     /// Bounds of an answer with reports.
@@ -123,8 +123,9 @@ impl Client {
     pub async fn send(&self, request: &Request, budget: &mut Budget) -> Result<Answer, SourceError> {
         let (mut number, mut fresh, mut renewed) = (1, false, false);
         loop {
-            let token = self.credentials.token(&self.link, budget).await?;
+            // First, since a turn may be minutes away: a token would grow old by it.
             self.rate.wait(&request.url, &*self.link.observer).await?;
+            let token = self.credentials.token(&self.link, budget).await?;
             // The token's own failures have been charged already, and being held back is no failure.
             let attempt = Attempt { number, began: Instant::now() };
             let outcome = self.attempt(request, token.as_ref(), fresh).await;
@@ -140,7 +141,16 @@ impl Client {
                     self.link.observer.retry();
                     continue;
                 }
-                Ok(answer) => errors::failure(&answer, &request.method, &request.url, request.endpoint),
+                Ok(answer) => {
+                    if answer.status == StatusCode::FORBIDDEN {
+                        self.credentials.doubt().await;
+                    }
+                    let mut failure = errors::failure(&answer, &request.method, &request.url, request.endpoint);
+                    if answer.status == StatusCode::UNAUTHORIZED {
+                        failure.error.message.push_str(self.credentials.remedy());
+                    }
+                    failure
+                }
                 Err(failure) => failure,
             };
             fresh = budget.pause(redacted(failure, token.as_ref()), attempt, &*self.link.observer).await?;

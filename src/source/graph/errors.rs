@@ -97,12 +97,12 @@ fn forbidden(endpoint: Endpoint) -> &'static str {
         Endpoint::SessionsReport => {
             "grant the application one of the Microsoft Graph application permissions \
              DeviceManagementServiceConfig.Read.All or DeviceManagementConfiguration.Read.All and give admin consent \
-             (a new permission takes effect with the next token)"
+             (a new permission takes effect with the next token, which the next poll asks for)"
         }
         Endpoint::ExportJob => {
             "grant the application the Microsoft Graph application permission DeviceManagementConfiguration.Read.All \
              (or, as Microsoft documents it, DeviceManagementConfiguration.ReadWrite.All) and give admin consent \
-             (a new permission takes effect with the next token)"
+             (a new permission takes effect with the next token, which the next poll asks for)"
         }
         Endpoint::ExportDownload => EXPIRED,
         Endpoint::AutopilotDevices => {
@@ -277,7 +277,7 @@ mod tests {
             json!({"error": {"code": "Forbidden", "message": "Application is not authorized.", "innerError": {}}});
         insta::assert_snapshot!(
             of(403, &[("request-id", "4f5e")], &body.to_string()).error.message,
-            @"POST https://graph.example/beta/x answered 403 Forbidden: Forbidden: Application is not authorized (request-id 4f5e); grant the application one of the Microsoft Graph application permissions DeviceManagementServiceConfig.Read.All or DeviceManagementConfiguration.Read.All and give admin consent (a new permission takes effect with the next token)"
+            @"POST https://graph.example/beta/x answered 403 Forbidden: Forbidden: Application is not authorized (request-id 4f5e); grant the application one of the Microsoft Graph application permissions DeviceManagementServiceConfig.Read.All or DeviceManagementConfiguration.Read.All and give admin consent (a new permission takes effect with the next token, which the next poll asks for)"
         );
     }
 
