@@ -42,7 +42,7 @@ pub struct Cli {
 pub enum Command {
     /// Poll the tenants and serve metrics (the default)
     Serve,
-    /// Serve metrics of a simulated tenant, with nothing to configure
+    /// Serve metrics of three simulated tenants, with nothing to configure
     Demo(Demo),
     /// Look at every tenant step by step, and say what is wrong and how to mend it
     Check(Check),

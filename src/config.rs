@@ -28,6 +28,7 @@ use url::Url;
 
 use crate::session::DURATION_BOUNDS;
 pub use error::Error;
+pub use files::{MAX_CERTIFICATES_BYTES, MAX_SECRET_BYTES};
 pub use proxy::{Proxy, ProxyUrl};
 
 /// `poll_interval` where it is not configured.
@@ -311,14 +312,6 @@ impl Config {
         // `Debug` shows every setting and no secret.
         hasher.write(format!("{metrics:?}{tenants:?}").as_bytes());
         Self { metrics, tenants, hash: hasher.finish() >> (u64::BITS - BITS) }
-    }
-}
-
-impl Tenant {
-    /// Whether the same polls read the same. What differs beyond that is how the ledger counts.
-    pub fn is_read_like(&self, other: &Self) -> bool {
-        let Self { lookback, first_run, .. } = *other;
-        Self { lookback, first_run, ..self.clone() } == *other
     }
 }
 

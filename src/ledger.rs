@@ -118,7 +118,8 @@ pub struct Batch {
 pub struct Clock {
     /// Now: by the service's `Date` where there is one.
     pub now: DateTime<Utc>,
-    /// The earlier of the service's and the machine's time. Only this moves the horizon, which can
+    /// The earlier of the service's and the machine's time; of files, the time of the newest if that is
+    /// earlier. Only this moves the horizon, which can
     /// never move back: a clock that runs ahead for a moment must not cost a month of sessions.
     pub cautious: DateTime<Utc>,
 }

@@ -28,7 +28,7 @@ use tracing::{Instrument as _, error_span};
 
 pub use cycle::{BATCH_REPORTS, Failure, Summary};
 use isolation::Isolation;
-pub use lanes::{Lane, Lanes};
+pub use lanes::{Lane, Lanes, Turn};
 pub use reconcile::{Changes, reconcile};
 pub use supervisor::Supervisor;
 use told::Told;
@@ -47,6 +47,7 @@ pub struct TenantPoll {
     kind: &'static str,
     interval: Duration,
     source: Source,
+    turn: Arc<Turn>,
     metrics: Arc<TenantMetrics>,
     status: Arc<Status>,
     told: Told,
@@ -64,11 +65,13 @@ impl TenantPoll {
         metrics: Arc<TenantMetrics>,
         status: Arc<Status>,
     ) -> Result<Self, SourceError> {
+        let turn = Arc::new(Turn::default());
         Ok(Self {
             name: tenant.name.clone(),
             kind: tenant.source.kind(),
             interval: tenant.poll_interval,
-            source: Source::new(tenant, network, metrics.clone())?,
+            source: Source::new(tenant, network, metrics.clone())?.resting_by(turn.clone()),
+            turn,
             metrics,
             status,
             told: Told::default(),
@@ -81,9 +84,7 @@ impl TenantPoll {
     pub fn enter(&self, restored: Option<&TenantSnapshot>) {
         self.metrics.declare(self.interval);
         let enrollment_lookup = self.source.enrollment_lookup().map(|_| EnrollmentStatus::default());
-        if enrollment_lookup.is_some() {
-            self.metrics.looks_up_enrollment();
-        }
+        self.metrics.looks_up_enrollment(enrollment_lookup.is_some());
         let is_known = self.status.update(&self.name, |row| {
             row.source = self.kind;
             row.poll_interval_seconds = self.interval.as_secs_f64();
@@ -115,6 +116,11 @@ impl TenantPoll {
     /// The tenant's configured name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The turn of its polls, for [`Lanes::run`].
+    pub fn turn(&self) -> &Turn {
+        &self.turn
     }
 
     /// Polls once, and records how it went in metrics, status and log.

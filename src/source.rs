@@ -29,7 +29,7 @@ use crate::status::FailureReason;
 
 pub use graph::{Network, RetryPolicy, Timeouts};
 use reading::Paged;
-pub use reading::{Far, Progress, Reading};
+pub use reading::{Far, Progress, Reading, Rest, SetAside};
 
 /// What a page of an answer held.
 #[derive(Debug, Default)]
@@ -83,6 +83,13 @@ label! {
     }
 }
 
+impl Endpoint {
+    /// Whether it lists devices: for those, no key sets how many a page has.
+    fn lists_devices(self) -> bool {
+        matches!(self, Self::AutopilotDevices | Self::ManagedDevices)
+    }
+}
+
 /// Told about every request, so that this room needs no metrics.
 pub trait Observer: Send + Sync + 'static {
     /// A request ended: with an HTTP status, or `None` where no whole answer came.
@@ -108,6 +115,7 @@ pub struct Source {
     kind: Kind,
     lookup: Option<enrollment::Lookup>,
     progress: Option<Arc<dyn Progress>>,
+    rest: Option<Arc<dyn Rest>>,
 }
 
 enum Kind {
@@ -157,7 +165,7 @@ impl Source {
             (Some(refresh), Some(shared)) => Some(enrollment::Lookup::new(shared, tenant, refresh)),
             (Some(refresh), None) => Some(enrollment::Lookup::new(client()?, tenant, refresh)),
         };
-        Ok(Self { kind, lookup, progress: None })
+        Ok(Self { kind, lookup, progress: None, rest: None })
     }
 
     /// The look-up of enrolment states that reports lack, where it is configured.
@@ -170,13 +178,20 @@ impl Source {
         Self { progress: Some(progress), ..self }
     }
 
+    /// The same, whose readings rest by this while they only wait.
+    pub fn resting_by(self, rest: Arc<dyn Rest>) -> Self {
+        Self { rest: Some(rest), ..self }
+    }
+
     /// Starts a reading of everything that the source offers now. Each reading has its own retry budget.
     pub fn read(&self) -> Reading {
         let reading = match &self.kind {
             Kind::SessionsReport(client, report) => Reading::new(Paged::new(client.clone(), report.read())),
             Kind::Collection(client, collection) => Reading::new(Paged::new(client.clone(), collection.read())),
             Kind::Files(directory) => Reading::new(files::Files::new(directory.clone())),
-            Kind::ExportJob(client, export) => Reading::new(export.read(client.clone(), self.progress.clone())),
+            Kind::ExportJob(client, export) => {
+                Reading::new(export.read(client.clone(), self.progress.clone(), self.rest.clone()))
+            }
         };
         reading.told_to(self.progress.clone())
     }

@@ -7,7 +7,7 @@
 //! | `/-/healthy` | 200 while every loop beats, else 503 and their names; never depends on Graph |
 //! | `/-/ready` | 503 until the first polls have ended or totals were restored; 200 ever after |
 //! | `/status` | the table as JSON |
-//! | `/-/reload` | POST or PUT: reloads the configuration, then 200, or 500 and why not; 403 unless enabled |
+//! | `/-/reload` | POST or PUT: reloads the configuration, then 200, or 500 and why not; 504 where that takes longer, 503 if too many wait; 403 unless enabled |
 //! | any other | 404 |
 //!
 //! Elsewhere GET and HEAD are answered, other methods with 405. Bodies of requests are not read.

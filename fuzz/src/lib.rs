@@ -20,6 +20,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("devices", devices),
     ("csv", csv),
     ("zip", zip),
+    ("files", files),
     ("retry_after", retry_after),
     ("dates", dates),
     ("graph_errors", graph_errors),
@@ -93,6 +94,21 @@ pub fn zip(input: &[u8]) {
     let contents = read();
     assert!(contents.as_ref().is_none_or(|contents| contents.len() as u64 <= limits.inflated));
     assert!(contents == read());
+}
+
+/// A file of a directory, whatever is in it.
+pub fn files(input: &[u8]) {
+    let (page, fault) = remote_assistance_exporter::source::files::decode(input, &Columns::default());
+    sound(&page);
+    if let Some(fault) = &fault {
+        let text = fault.to_string();
+        assert!(!text.chars().any(char::is_control) && text.len() < 20_000, "{text:?} is a line");
+    }
+    // An array is cut into rows by a scanner of our own, which must see what a reader of JSON sees.
+    if let Some(Value::Array(rows)) = json(input) {
+        assert!(fault.is_none(), "{fault:?}");
+        assert_eq!(page.rows(), rows.len(), "each row has one fate");
+    }
 }
 
 /// `Retry-After`; a second line is `Date`.

@@ -1,6 +1,5 @@
 //! `demo`: the simulator and the exporter together, with nothing to configure.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use tracing::info;
 use super::progress::Display;
 use super::reload::Load;
 use super::serve::{self, Outside};
-use super::{Failure, signals};
+use super::{Failure, signals, simulate};
 use crate::cli::{Cli, Demo};
 use crate::clock;
 use crate::config::Config;
@@ -70,18 +69,11 @@ fn configuration(simulator: &Simulator, storage: &Path) -> Result<Config, Failur
         "global:\n  poll_interval: {POLL_INTERVAL}\n  graph_url: {url}\n  authority_url: {url}\n  ca_file: {CA_FILE}\n  requests_per_minute: {REQUESTS_PER_MINUTE}\ntenants:\n"
     );
     for name in ["contoso", "fabrikam", "northwind"] {
-        let tenant = simulator.tenant(name).map_err(Failure::other)?;
-        let options = tenant.options();
         let source = match name {
             "contoso" => "{kind: sessions_report, page_size: 200}".to_owned(),
             _ => format!("{{kind: collection, page_size: 200, path: {}}}", crate::simulator::COLLECTION_PATH),
         };
-        // Writing to a string does not fail.
-        let _ = write!(
-            yaml,
-            "  - name: {name}\n    tenant_id: {}\n    credential: {{kind: client_secret, client_id: {}, client_secret: {}}}\n    source: {source}\n",
-            options.tenant_id, options.client_id, options.client_secret
-        );
+        yaml += &format!("{}    source: {source}\n", simulate::tenant(simulator, name)?);
     }
     Ok(Config::from_yaml(&yaml, &storage.join("demo.yaml"))?)
 }

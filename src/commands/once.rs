@@ -25,7 +25,8 @@ pub(super) async fn run(cli: &Cli, display: &Display) -> Result<(), Failure> {
         let (tenant, writer, lanes) = (Arc::new(tenant), exporter.writer.clone(), lanes.clone());
         polls.spawn(async move {
             // The failure itself is in the log already.
-            lanes.run(Lane::Quick, tenant.poll(&writer)).await.map_err(|_| tenant.name().to_owned())
+            let polled = lanes.run(Lane::Quick, tenant.turn(), tenant.poll(&writer)).await;
+            polled.map_err(|_| tenant.name().to_owned())
         });
     }
     drop(exporter.writer);

@@ -74,7 +74,7 @@ enum ReloadError {
     #[error(transparent)]
     Refused(Failure),
     /// The ledger could not take it over.
-    #[error("{}: cannot take the configuration over ({detail}); check free space and permissions", path.display())]
+    #[error("{}: cannot take the configuration over ({detail}); check free space and permissions, and the log", path.display())]
     Ledger { path: std::path::PathBuf, detail: String },
     /// The ledger's task has ended.
     #[error("{0}")]
@@ -251,7 +251,7 @@ mod tests {
         ];
         assert_snapshot!(reasons.map(|reason| reason.to_string()).join("\n"), @"
         tenant contoso: ca_file ca.pem: not found
-        data/ledger.redb: cannot take the configuration over (No space left on device); check free space and permissions
+        data/ledger.redb: cannot take the configuration over (No space left on device); check free space and permissions, and the log
         the ledger's writer has ended; see the log
         reading the configuration takes over 60 seconds; check the file system that it is on
         reading the configuration failed by a defect of the exporter; please report it with what standard error says

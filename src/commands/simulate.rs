@@ -53,14 +53,19 @@ fn configuration(simulator: &Simulator, ca_file: &Path) -> Result<String, Failur
     let url = simulator.url();
     let mut yaml = format!("global:\n  graph_url: {url}\n  authority_url: {url}\n  ca_file: {ca_file}\ntenants:\n");
     for name in TENANTS {
-        let tenant = simulator.tenant(name).map_err(Failure::other)?;
-        let options = tenant.options();
-        yaml += &format!(
-            "  - name: {name}\n    tenant_id: {}\n    credential: {{kind: client_secret, client_id: {}, client_secret: {}}}\n",
-            options.tenant_id, options.client_id, options.client_secret
-        );
+        yaml += &tenant(simulator, name)?;
     }
     Ok(yaml)
+}
+
+/// The lines under `tenants` with which an exporter reads this one, but for its `source`.
+pub(super) fn tenant(simulator: &Simulator, name: &str) -> Result<String, Failure> {
+    let tenant = simulator.tenant(name).map_err(Failure::other)?;
+    let options = tenant.options();
+    Ok(format!(
+        "  - name: {name}\n    tenant_id: {}\n    credential: {{kind: client_secret, client_id: {}, client_secret: {}}}\n",
+        options.tenant_id, options.client_id, options.client_secret
+    ))
 }
 
 /// `[TENANT=]SCENARIO`.

@@ -22,17 +22,16 @@ pub(super) struct Place {
 struct Kind {
     name: &'static str,
     keys: &'static [&'static str],
-    supported: bool,
 }
 
-/// The block's kind: known, supported, and with keys of its own only.
+/// The block's kind: known, and with keys of its own only.
 fn kind(
     kinds: &'static [Kind],
     typed: &Key<String>,
     given: &[(&'static str, Option<u64>)],
     place: &Place,
 ) -> Result<&'static str, Error> {
-    let names = || kinds.iter().filter(|kind| kind.supported).map(|kind| kind.name).collect::<Vec<_>>().join(", ");
+    let names = || kinds.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
     let Some(typed) = typed else {
         return Err(place.missing("kind", &format!("choose one of {}", names())));
     };
@@ -40,9 +39,6 @@ fn kind(
     let Some(kind) = kinds.iter().find(|kind| kind.name == typed.value) else {
         return Err(kind_place.error(format!("unknown; choose one of {}", names())));
     };
-    if !kind.supported {
-        return Err(kind_place.error(format!("{} is not supported yet; choose one of {}", kind.name, names())));
-    }
     let foreign = given.iter().filter(|(key, _)| !kind.keys.contains(key));
     if let Some((key, line)) = foreign.filter_map(|(key, line)| line.map(|line| (*key, line))).next() {
         let owners: Vec<_> = kinds.iter().filter(|kind| kind.keys.contains(&key)).map(|kind| kind.name).collect();

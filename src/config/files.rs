@@ -10,10 +10,11 @@ use rustls::pki_types::pem::PemObject;
 
 use super::rules::Checked;
 
-/// The largest secret or token that is read: tokens reach some 10 KiB with many claims.
-const MAX_SECRET_BYTES: u64 = 64 * 1024;
+/// The largest secret, token or certificate with its key that is read: tokens reach some 10 KiB with many
+/// claims.
+pub const MAX_SECRET_BYTES: u64 = 64 * 1024;
 /// The largest bundle of certificates: the public web's roots take some 250 KiB.
-const MAX_CERTIFICATES_BYTES: u64 = 4 * 1024 * 1024;
+pub const MAX_CERTIFICATES_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A file with a secret or a token.
 pub(super) fn secret(name: &str, base: &Path) -> Checked<PathBuf> {

@@ -36,8 +36,7 @@ pub struct ProxyUrl(Url);
 /// What the environment says of proxies. A variable that cannot be understood is told when it matters.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
-    http: Variable,
-    https: Variable,
+    proxy: Variable,
     no_proxy: NoProxy,
 }
 
@@ -45,34 +44,32 @@ pub struct Environment {
 type Variable = Option<(&'static str, Checked<ProxyUrl>)>;
 
 impl Environment {
-    /// Reads `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` through `lookup`; where one is not
-    /// set or empty, its name in lower case. An entry of `NO_PROXY` that cannot be understood is left out.
+    /// Reads `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` through `lookup`; where one is not set or empty, its
+    /// name in lower case. `HTTP_PROXY` is for addresses that are never reached by a proxy. An entry of
+    /// `NO_PROXY` that cannot be understood is left out.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Self {
         let first = |names: &[&'static str]| {
             names.iter().find_map(|name| Some((*name, lookup(name).filter(|value| !value.trim().is_empty())?)))
         };
-        let proxy = |names: &[&'static str]| {
-            first(names).map(|(name, value)| {
-                // As curl has it: an address without a scheme is that of an http proxy.
-                let value = value.trim();
-                let value = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
-                (name, ProxyUrl::parse(&value))
-            })
-        };
+        let proxy = first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]).map(|(name, value)| {
+            // As curl has it: an address without a scheme is that of an http proxy.
+            let value = value.trim();
+            let value = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
+            (name, ProxyUrl::parse(&value))
+        });
         Self {
-            http: proxy(&["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]),
-            https: proxy(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]),
+            proxy,
             no_proxy: first(&["NO_PROXY", "no_proxy"])
                 .map_or_else(NoProxy::default, |(_, list)| NoProxy::lenient(&list)),
         }
     }
 
-    /// The proxy for addresses of this scheme, and the variable that names it.
+    /// The proxy for https addresses, and the variable that names it.
     ///
     /// # Errors
     /// The variable's name and what is wrong with it.
-    pub fn proxy(&self, scheme: &str) -> Result<Option<(&'static str, &ProxyUrl)>, String> {
-        match if scheme == "http" { &self.http } else { &self.https } {
+    pub fn proxy(&self) -> Result<Option<(&'static str, &ProxyUrl)>, String> {
+        match &self.proxy {
             None => Ok(None),
             Some((name, Ok(url))) => Ok(Some((name, url))),
             Some((name, Err(problem))) => Err(format!("{name}: {problem}")),
@@ -122,15 +119,25 @@ impl fmt::Debug for ProxyUrl {
     }
 }
 
-/// Whether an address is the machine itself or its own link, where no proxy could reach it: the cloud's
-/// metadata endpoints are there.
-pub fn is_local(url: &Url) -> bool {
+/// Whether the host of an address is the machine itself.
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback() || address.is_link_local(),
-        Some(Host::Ipv6(address)) => address.is_loopback() || address.is_unicast_link_local(),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
         Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
         None => false,
     }
+}
+
+/// Whether an address is the machine itself or its own link, where no proxy could reach it: the cloud's
+/// metadata endpoints are there.
+pub fn is_local(url: &Url) -> bool {
+    let link = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_link_local(),
+        Some(Host::Ipv6(address)) => address.is_unicast_link_local(),
+        Some(Host::Domain(_)) | None => false,
+    };
+    link || is_loopback(url)
 }
 
 #[cfg(test)]
@@ -163,23 +170,24 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_has_a_variable_for_each_scheme_and_one_for_both() {
-        let proxy = |variables: &[(&str, &str)], scheme: &str| {
+    fn the_environment_has_a_variable_for_https_and_one_for_all() {
+        let proxy = |variables: &[(&str, &str)]| {
             let environment = environment(variables);
-            environment.proxy(scheme).map(|proxy| proxy.map(|(name, url)| format!("{name} {url}")))
+            environment.proxy().map(|proxy| proxy.map(|(name, url)| format!("{name} {url}")))
         };
-        let of = |variables, scheme| proxy(variables, scheme).unwrap().unwrap_or_default();
-        assert_eq!(of(&[], "https"), "");
-        assert_eq!(of(&[("HTTPS_PROXY", "http://a:1")], "https"), "HTTPS_PROXY http://a:1");
-        assert_eq!(of(&[("HTTPS_PROXY", "http://a:1")], "http"), "");
-        assert_eq!(of(&[("http_proxy", "https://a:1")], "http"), "http_proxy https://a:1");
-        assert_eq!(of(&[("http_proxy", "http://a:1")], "https"), "");
-        assert_eq!(of(&[("all_proxy", "http://a:1")], "https"), "all_proxy http://a:1");
-        assert_eq!(of(&[("ALL_PROXY", "http://a:1"), ("https_proxy", "b:2")], "https"), "https_proxy http://b:2");
-        assert_eq!(of(&[("HTTPS_PROXY", " "), ("https_proxy", "user:s3cr3t@b:2")], "https"), "https_proxy http://b:2");
-        let wrong = proxy(&[("HTTPS_PROXY", "socks5://s3cr3t@a:1")], "https").unwrap_err();
+        let of = |variables: &[(&str, &str)]| proxy(variables).unwrap().unwrap_or_default();
+        assert_eq!(of(&[]), "");
+        assert_eq!(of(&[("HTTPS_PROXY", "http://a:1")]), "HTTPS_PROXY http://a:1");
+        assert_eq!(of(&[("http_proxy", "http://a:1")]), "");
+        assert_eq!(of(&[("all_proxy", "http://a:1")]), "all_proxy http://a:1");
+        assert_eq!(of(&[("ALL_PROXY", "http://a:1"), ("https_proxy", "b:2")]), "https_proxy http://b:2");
+        assert_eq!(of(&[("HTTPS_PROXY", " "), ("https_proxy", "user:s3cr3t@b:2")]), "https_proxy http://b:2");
+        let wrong = proxy(&[("HTTPS_PROXY", "socks5://s3cr3t@a:1")]).unwrap_err();
         insta::assert_snapshot!(wrong, @"HTTPS_PROXY: SOCKS is not supported; give the address of an HTTP proxy");
-        assert!(proxy(&[("HTTPS_PROXY", "socks5://a:1")], "http").is_ok(), "it does not matter there");
+        for variable in ["HTTP_PROXY", "ALL_PROXY"] {
+            let both = [("HTTPS_PROXY", "http://a:1"), (variable, "socks5://a:1")];
+            assert_eq!(of(&both), "HTTPS_PROXY http://a:1", "it does not matter");
+        }
     }
 
     #[test]

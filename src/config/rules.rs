@@ -5,8 +5,9 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
-use url::{Host, Url};
+use url::Url;
 
+use super::proxy::is_loopback;
 use super::{FirstRun, HelperLabel, MAX_NAME_BYTES, duration};
 use crate::session::Property;
 
@@ -141,15 +142,9 @@ pub(super) fn client_id(text: &str) -> Checked<String> {
 /// `graph_url`: the only origin that ever sees the token.
 pub(super) fn graph_url(text: &str) -> Checked<Url> {
     let url = origin(text)?;
-    let loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
     match url.scheme() {
         "https" => Ok(url),
-        "http" if loopback => Ok(url),
+        "http" if is_loopback(&url) => Ok(url),
         "http" => Err("plain http would show the token to the network; use https".to_owned()),
         _ => Err("not a web address; write https:// and the host".to_owned()),
     }

@@ -23,8 +23,6 @@ use crate::status::FailureReason;
 const GRAPH_BUCKETS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
 /// From a fast disk's flush to a disk that is in trouble.
 const COMMIT_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// A sample is an IEEE double: it holds 53 bits exactly. Alertmanager shows 48 of its hash too.
-const CONFIG_HASH_BITS: u64 = (1 << 48) - 1;
 
 /// What `exporter_build_info` tells.
 #[derive(Clone, Copy, Debug)]
@@ -162,11 +160,12 @@ impl Own {
             .forget(tenants, |metric| metric.kind == Kind::Gauge && !OF_POLLS.contains(&metric.name));
     }
 
-    /// A configuration with this hash was loaded.
+    /// A configuration with this hash was loaded. A sample is an IEEE double: it holds 53 bits exactly,
+    /// and the configuration's hash has 48.
     pub fn config_loaded(&self, hash: u64, at: DateTime<Utc>) {
         self.0.event().reload_successful.with_label_values(NONE).set(1.0);
         self.0.event().reload_success.with_label_values(NONE).set(unix_seconds(at));
-        self.0.event().config_hash.with_label_values(NONE).set((hash & CONFIG_HASH_BITS) as f64);
+        self.0.event().config_hash.with_label_values(NONE).set(hash as f64);
     }
 
     /// A configuration could not be loaded; the one before stays in force.
@@ -259,10 +258,17 @@ impl TenantMetrics {
         self.poll_ended(false, took);
     }
 
-    /// The tenant's enrolment states are looked up: its failures start at zero.
-    pub fn looks_up_enrollment(&self) {
+    /// Whether the tenant's enrolment states are looked up from now on: if so, its failures start at zero
+    /// or go on, if not, they go.
+    pub fn looks_up_enrollment(&self, on: bool) {
         for reason in FailureReason::ALL {
-            self.own.event().lookup_failures.with_label_values(&[&*self.name, reason.as_str()]);
+            let labels = [&*self.name, reason.as_str()];
+            if on {
+                self.own.event().lookup_failures.with_label_values(&labels);
+            } else {
+                // It fails only where there is no such series.
+                let _ = self.own.event().lookup_failures.remove_label_values(&labels);
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use crate::ledger::totals::Fate;
 use crate::ledger::writer::{WriteError, Writer};
 use crate::ledger::{Batch, Clock, EndOfReading};
 use crate::session::{DeviceStates, Label as _, Reject, SessionReport};
-use crate::source::SourceError;
+use crate::source::{Reading, SourceError};
 use crate::status::FailureReason;
 
 /// Reports in one transaction: enough that the disk's sync does not matter, few enough to bound
@@ -28,8 +28,10 @@ pub struct Summary {
     pub counted: u64,
     /// Rows rejected.
     pub rejected: u64,
-    /// The first of them.
+    /// The first of them that the log has to hear of, if any.
     pub first_reject: Option<Reject>,
+    /// Whether each reading brings other rows: then those of the last one say nothing of this one's.
+    pub rows_come_once: bool,
     /// Rows promised and not delivered.
     pub rows_missing: u64,
 }
@@ -68,21 +70,21 @@ pub(super) async fn run(tenant: Arc<TenantPoll>, writer: Writer) -> Result<Summa
     // Before the reports are read: what a session lacks is completed when it is counted, which is once.
     let devices = enrollment::devices(&tenant).await;
     let mut reading = tenant.source.read();
-    let summary = Summary::default();
+    let summary = Summary { rows_come_once: reading.tells_rejects(), ..Summary::default() };
     let mut counting = Counting { tenant: &tenant, writer: &writer, devices, summary, pending: None, batches: 0 };
     let result = loop {
         match reading.next_page().await {
             Ok(Some(page)) => {
                 counting.take(page.reports, page.rejects);
                 if counting.is_full() {
-                    counting.commit(clock_of(&tenant, reading.date()), None).await?;
+                    counting.commit(clock_of(&tenant, &reading), None).await?;
                 }
             }
             Ok(None) => break Ok(EndOfReading { rows_missing: reading.rows_missing() }),
             Err(error) => break Err(error),
         }
     };
-    let clock = clock_of(&tenant, reading.date());
+    let clock = clock_of(&tenant, &reading);
     match result {
         Ok(end) => {
             counting.commit(clock, Some(end)).await?;
@@ -95,6 +97,7 @@ pub(super) async fn run(tenant: Arc<TenantPoll>, writer: Writer) -> Result<Summa
             if counting.pending.is_some() {
                 counting.commit(clock, None).await?;
             }
+            reading.committed();
             Err(error.into())
         }
     }
@@ -124,23 +127,35 @@ impl Counting<'_> {
         let (reports, rejects) = self.pending.take().unwrap_or_default();
         self.summary.read += (reports.len() + rejects.len()) as u64;
         let first = self.batches == 0;
+        // Those come last among all that are rejected.
+        let told = if self.summary.rows_come_once { rejects.len() } else { 0 };
         self.batches += 1;
         let (tenant, devices) = (self.tenant.name.clone(), self.devices.clone());
         let batch = Batch { tenant, clock, first, reports, devices, rejects, end };
-        let applied = self.writer.commit(batch).await?;
+        let applied = match self.writer.commit(batch).await {
+            // A reload has taken the tenant away, and ends this poll at once: it has not failed.
+            Err(WriteError::NotConfigured) => std::future::pending().await,
+            applied => applied?,
+        };
         self.tenant.show(&applied.tenant);
         self.summary.counted += applied.fates[Fate::Counted];
         self.summary.rejected += applied.rejects.len() as u64;
         if self.summary.first_reject.is_none() {
-            self.summary.first_reject = applied.rejects.into_iter().next();
+            let untold = applied.rejects.len().saturating_sub(told);
+            self.summary.first_reject = applied.rejects.into_iter().take(untold).next();
         }
         Ok(())
     }
 }
 
-fn clock_of(tenant: &TenantPoll, service: Option<DateTime<Utc>>) -> Clock {
+fn clock_of(tenant: &TenantPoll, reading: &Reading) -> Clock {
     let machine = clock::now();
-    let (clock, disagree) = believe(service, machine);
+    let (mut clock, disagree) = believe(reading.date(), machine);
+    if let Some(written) = reading.written() {
+        // A second witness, where no service is one: with the machine's clock alone, a jump ahead would
+        // cost every session since.
+        clock.cautious = clock.cautious.min(written);
+    }
     tenant.told.clocks(disagree, machine, clock.now);
     clock
 }
@@ -154,7 +169,38 @@ fn believe(service: Option<DateTime<Utc>>, machine: DateTime<Utc>) -> (Clock, bo
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::Config;
+    use crate::ledger::{Ledger, Settings, writer};
+    use crate::metrics::{Build, Own};
+    use crate::source::Network;
+
+    struct Deaf;
+
+    impl writer::Observer for Deaf {
+        fn commit(&self, _: Duration, _: bool) {}
+        fn alive(&self) {}
+    }
+
+    /// Its loop's end is what ends it: a failure would be told of a tenant that is no more.
+    #[tokio::test(start_paused = true)]
+    async fn a_poll_whose_tenant_is_taken_away_does_not_fail() {
+        let directory = tempfile::tempdir().unwrap();
+        let yaml = "tenants: [{name: a, source: {kind: files, directory: .}}]";
+        let config = Config::from_yaml(yaml, &directory.path().join("exporter.yaml")).unwrap();
+        let build = Build { version: "", revision: "", rust_version: "" };
+        let own = Own::new(&build).unwrap();
+        let network = Network::new(|_| None);
+        let poll = TenantPoll::new(&config.tenants[0], &network, own.tenant("a"), Arc::default()).unwrap();
+        let nobody = Settings { tenants: Vec::new(), ..Settings::new(&config) };
+        let ledger = Ledger::open(&directory.path().join("data"), nobody, clock::now()).unwrap();
+        let (writer, _, _) = Writer::start(ledger, Arc::new(Deaf));
+        // The clock moves on once nothing else is under way.
+        let ended = tokio::time::timeout(Duration::from_secs(60), run(Arc::new(poll), writer)).await;
+        assert!(ended.is_err(), "{ended:?}");
+    }
 
     #[test]
     fn the_services_time_is_believed_and_the_earlier_one_moves_the_horizon() {

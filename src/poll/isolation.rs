@@ -9,9 +9,10 @@ use tracing::Instrument as _;
 use super::{Failure, Summary};
 use crate::status::FailureReason;
 
-/// A poll that takes longer is abandoned. What its own limits see ends long before: a service that
-/// hangs ends a poll within five minutes. This holds what always goes on without coming to an end;
-/// the largest readings that the source allows, of 20,000 pages, take over an hour.
+/// A poll that takes longer is abandoned. What its own limits see ends before: a service that hangs ends
+/// a poll within minutes, and export jobs that are never finished end it after three times
+/// `source.job_timeout`, 3 hours at most. This holds what always goes on without coming to an end; the
+/// largest readings that the source allows, of 20,000 pages, take over an hour.
 const DEADLINE: Duration = Duration::from_secs(4 * 3600);
 
 /// The polls of one tenant, each in a task of its own.
@@ -54,8 +55,8 @@ async fn isolated(mut task: AbortOnDropHandle<Result<Summary, Failure>>) -> Resu
         Err(_) => Err(Failure {
             reason: FailureReason::Timeout,
             message: format!(
-                "the poll took over {} hours and was abandoned; if the service is well, a larger source.page_size \
-                 asks for fewer pages",
+                "the poll took over {} hours and was abandoned; if the service is well and the source has a \
+                 page_size, a larger one asks for fewer pages",
                 DEADLINE.as_secs() / 3600
             ),
         }),

@@ -92,7 +92,8 @@ impl Supervisor {
     }
 
     /// Ends these tenants' loops. What a poll under way has not committed is dropped; the service still
-    /// has it. When this returns, nothing of them is under way.
+    /// has it. When this returns, nothing of them is under way, unless a poll did not end in time: then
+    /// the tenant's next loop waits for it, and health fails until the exporter is restarted.
     pub async fn end(&mut self, tenants: &BTreeSet<Arc<str>>) {
         let ending: Vec<_> = tenants.iter().filter_map(|name| Some((name.clone(), self.loops.remove(name)?))).collect();
         ending.iter().for_each(|(_, ended)| ended.stop.cancel());
@@ -172,7 +173,7 @@ async fn poll_for_ever(
                 let failed = tenant.poll(&writer).await.is_err();
                 Lane::after(failed, started.elapsed())
             };
-            lanes.run(lane, poll).await
+            lanes.run(lane, tenant.turn(), poll).await
         };
         tokio::select! {
             () = stop.cancelled() => return tenant.isolation.ended().await,

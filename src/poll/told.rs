@@ -45,7 +45,7 @@ impl Told {
                 "The service delivers fewer rows than it promises; each poll reads them again"
             );
         }
-        if changed(&self.rejected, summary.rejected)
+        if (changed(&self.rejected, summary.rejected) || summary.rows_come_once)
             && let Some(first) = &summary.first_reject
         {
             warn!(
@@ -136,6 +136,17 @@ mod tests {
             )
         };
         assert_eq!(told, [missing.to_owned(), rejected(2), rejected(1), rejected(1)]);
+    }
+
+    #[test]
+    fn rows_that_come_once_are_told_each_time() {
+        let told = warnings(|told| {
+            for rejected in [2, 2, 0] {
+                let summary = Summary { rows_come_once: true, ..success(rejected, 0).unwrap() };
+                told.poll(&Ok(summary), Duration::ZERO);
+            }
+        });
+        assert_eq!(told.len(), 2, "{told:?}");
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub enum ArchiveError {
     #[error("the file in the archive is compressed by the method {0}; pack it with deflate, as every ZIP tool can")]
     Compression(Method),
     /// Larger than [`Limits::inflated`].
-    #[error("the file in the archive inflates to more than {} MiB; export it in smaller parts", .0 >> 20)]
+    #[error("the file in the archive inflates to more than {} MiB, far beyond any export of sessions; see what it holds", .0 >> 20)]
     TooLarge(u64),
     /// More than [`Limits::ratio`].
     #[error("the file in the archive inflates to more than {0} times its size: that is no export but a bomb")]

@@ -67,7 +67,7 @@ const EXPORT_NAMES: &[(Property, &str)] = &[
 const ATTRIBUTE: &str = "Attribute";
 
 /// The suffix of the text column that goes with a column of enum numbers.
-const LOCALIZED: &str = "_loc";
+pub(super) const LOCALIZED: &str = "_loc";
 
 /// The properties that may have such a text column. Localized dates would not be readable.
 const ENUMERATED: [Property; 3] =
@@ -172,7 +172,11 @@ fn candidates(property: Property, configured: Option<&str>, schema: &[&str]) -> 
         schema.iter().enumerate().filter_map(same)
     };
     if let Some(name) = configured {
-        return columns(name.to_owned(), Belief::Sure).collect();
+        let mut found: Vec<_> = columns(name.to_owned(), Belief::Sure).collect();
+        if ENUMERATED.contains(&property) && !found.is_empty() {
+            found.extend(columns(format!("{name}{LOCALIZED}"), Belief::Named));
+        }
+        return found;
     }
     let export_names = EXPORT_NAMES.iter().filter(|(which, _)| *which == property).map(|(_, name)| *name);
     // The export's name first: `SessionId` can only be the session's, while `Id` could be a row's.
@@ -200,6 +204,11 @@ fn shown(name: &str) -> String {
 }
 
 impl MissingColumns {
+    /// What is missing: the properties, each with the column that is configured for it.
+    pub fn missing(&self) -> &[String] {
+        &self.missing
+    }
+
     /// The names of the columns that there are.
     pub fn into_schema(self) -> Vec<String> {
         self.schema
@@ -331,6 +340,19 @@ mod tests {
         assert_eq!(read(&columns, Property::DeviceId, &more), "d".into());
         assert_eq!(read(&columns, Property::SharerDeviceAadId, &more), "d".into());
         assert_eq!(read(&columns, Property::SharerOs, &more), "macOS".into());
+    }
+
+    #[test]
+    fn the_text_beside_a_configured_column_of_numbers_tells_too() {
+        let columns =
+            Columns::new(vec![(Property::SessionType, "Kind".to_owned()), (Property::SharerOs, "Platform".to_owned())]);
+        let kind = |number| {
+            let more = [("Kind_loc", "Unattended".into()), ("_kind", Cell::Integer(number))];
+            read(&columns, Property::SessionType, &more)
+        };
+        assert_eq!(kind(7), "Unattended".into());
+        assert_eq!(kind(1), Cell::Integer(1), "a known number is believed");
+        assert_eq!(read(&columns, Property::SharerOs, &[("Platform_loc", "Windows".into())]), Cell::Absent);
     }
 
     #[test]

@@ -26,9 +26,12 @@ use wire::{AUTOPILOT, MANAGED, Shape};
 pub use wire::{Device, DevicePage, decode};
 
 /// The longest that a poll waits for a listing; also at most half its interval, so that the sessions
-/// have their time too. At a thousand devices a page and some pages a second, most tenants are listed
-/// in one poll; a listing that takes longer goes on in the next.
+/// have their time too. A listing that takes longer goes on in the next poll.
 const MAX_WAIT: Duration = Duration::from_secs(60);
+/// The longest that it waits while no listing was ever whole, as long as pages come: a session keeps the
+/// state that is known when it is counted, and the first poll counts those of a month. Below five minutes,
+/// the default interval, so that the poll does not look stale.
+const MAX_FIRST_WAIT: Duration = Duration::from_secs(240);
 /// How much of that attempts that fail may take, and at most half of it: the failure is then told by
 /// its own words and not as a wait in vain.
 const MAX_LOSS: Duration = Duration::from_secs(30);
@@ -44,6 +47,7 @@ pub struct Lookup {
     origin: Url,
     refresh: Duration,
     wait: Duration,
+    first_wait: Duration,
     max_devices: usize,
     state: Mutex<State>,
 }
@@ -73,6 +77,8 @@ pub enum News {
 #[derive(Default)]
 struct State {
     devices: Arc<DeviceStates>,
+    /// Whether a listing was ever whole.
+    is_known: bool,
     /// When the next listing is due; at once where there was none.
     due: Option<Instant>,
     listing: Option<Listing>,
@@ -94,9 +100,15 @@ impl Lookup {
             origin: tenant.graph_url.clone(),
             refresh,
             wait: MAX_WAIT.min(tenant.poll_interval / 2),
+            first_wait: MAX_FIRST_WAIT,
             max_devices: MAX_DEVICES,
             state: Mutex::default(),
         }
+    }
+
+    /// The client that lists the devices.
+    pub(super) fn client(&self) -> &Arc<Client> {
+        &self.client
     }
 
     /// What is known of devices; lists them first where that is due. Never fails and takes a bounded
@@ -108,18 +120,19 @@ impl Lookup {
         }
         let mut listing = state.listing.take().unwrap_or_else(|| self.list());
         let before = listing.pages;
-        let news = match tokio::time::timeout(self.wait, listing.go_on()).await {
-            Ok(Ok(())) => {
-                state.devices = Arc::new(listing.devices);
+        let until = Instant::now() + if state.is_known { self.wait } else { self.first_wait.max(self.wait) };
+        let news = match listing.go_on(until, self.wait).await {
+            Ok(true) => {
+                (state.devices, state.is_known) = (Arc::new(listing.devices), true);
                 News::Refreshed
             }
-            Ok(Err(error)) => News::Failed(error),
-            Err(_) if listing.pages > before => {
+            Err(error) => News::Failed(error),
+            Ok(false) if listing.pages > before => {
                 let listed = listing.devices.len();
                 state.listing = Some(listing);
                 News::UnderWay(listed)
             }
-            Err(_) => News::Failed(self.silence()),
+            Ok(false) => News::Failed(self.silence()),
         };
         state.due = match &news {
             News::Kept | News::UnderWay(_) => None,
@@ -156,9 +169,12 @@ impl Lookup {
 }
 
 impl Listing {
-    async fn go_on(&mut self) -> Result<(), SourceError> {
+    /// Goes on until then, and waits no longer than this for one page; whether the listing is whole.
+    async fn go_on(&mut self, until: Instant, for_a_page: Duration) -> Result<bool, SourceError> {
         while let Some((shape, list)) = self.lists.front_mut() {
-            match list.next().await? {
+            let wait = for_a_page.min(until.saturating_duration_since(Instant::now()));
+            let Ok(read) = tokio::time::timeout(wait, list.next()).await else { return Ok(false) };
+            match read? {
                 None => drop(self.lists.pop_front()),
                 Some(page) => {
                     self.pages += 1;
@@ -173,6 +189,6 @@ impl Listing {
                 return Err(SourceError::new(FailureReason::TooLarge, message));
             }
         }
-        Ok(())
+        Ok(true)
     }
 }

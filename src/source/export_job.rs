@@ -12,8 +12,8 @@
 //! - Each job has `source.job_timeout` from its submission. The service strands jobs at times, in
 //!   `inProgress` for ever; one that is not completed by then is left, and another is submitted, at most
 //!   three in one reading. A reading thus takes up to three such time-outs. Polls of one tenant never
-//!   overlap: what falls due meanwhile is skipped, and a poll that waits holds its place among the polls
-//!   and nothing else.
+//!   overlap: what falls due meanwhile is skipped. Between two looks a reading [rests](Rest): it holds
+//!   neither an answer nor a connection, and its place among the polls is another's.
 //! - A reading submits a job of its own, and no job outlives the process. A file shows the sessions as of
 //!   its job: one that was submitted before a restart would be older than a new one and save a single
 //!   request, and its id would have to be kept on disk beside the ledger.
@@ -34,9 +34,9 @@ use http::{HeaderMap, Method};
 use tokio::time::Instant;
 use url::Url;
 
-use super::columns::{Columns, Survey, Told};
+use super::columns::{Columns, LOCALIZED, Survey, Told};
 use super::graph::{Attempt, Budget, Client, DownloadError, Request, RetryPolicy, below, download, one_line, shown};
-use super::reading::{Pages, Unreadable};
+use super::reading::{Pages, Rest, Unreadable};
 use super::{Endpoint, Page, Progress, SourceError};
 use crate::config::{EXPORT_COLUMNS, MAX_EXPORT_JOBS};
 use crate::status::FailureReason;
@@ -73,6 +73,7 @@ pub struct Exporting {
     /// The columns of the last file.
     schema: Vec<String>,
     progress: Option<Arc<dyn Progress>>,
+    rest: Option<Arc<dyn Rest>>,
 }
 
 enum State {
@@ -98,8 +99,8 @@ struct Waiting {
 }
 
 impl Export {
-    /// The export below an origin, with these columns. Fails where they lack one that sessions cannot be
-    /// counted without: every job would be in vain.
+    /// The export below an origin, with these columns. Fails where none is selected for a property that
+    /// sessions cannot be counted without, or that a column is configured for: every job would be in vain.
     pub fn new(
         origin: &Url,
         select: &[String],
@@ -107,10 +108,21 @@ impl Export {
         job_timeout: Duration,
         policy: &RetryPolicy,
     ) -> Result<Self, SourceError> {
-        let names: Vec<_> = select.iter().map(String::as_str).collect();
-        columns
-            .resolve(&names)
-            .map_err(|missing| SourceError::new(FailureReason::BadRequest, format!("source.select: {missing}")))?;
+        // The service puts the text of a column that it has localized beside it, unasked.
+        let names: Vec<_> = select.iter().flat_map(|name| [name.clone(), format!("{name}{LOCALIZED}")]).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let lacking = match columns.resolve(&names) {
+            Ok(mapping) => mapping.unmatched,
+            Err(missing) => missing.missing().to_vec(),
+        };
+        if !lacking.is_empty() {
+            let message = format!(
+                "source.select lacks a column for {}; add the column there, or name one that is there under \
+                 source.columns",
+                lacking.join(", ")
+            );
+            return Err(SourceError::new(FailureReason::BadRequest, message));
+        }
         Ok(Self {
             jobs: below(origin, PATH),
             select: select.to_vec(),
@@ -123,7 +135,12 @@ impl Export {
     }
 
     /// Starts a reading, which submits a job of its own.
-    pub fn read(self: &Arc<Self>, client: Arc<Client>, progress: Option<Arc<dyn Progress>>) -> Exporting {
+    pub fn read(
+        self: &Arc<Self>,
+        client: Arc<Client>,
+        progress: Option<Arc<dyn Progress>>,
+        rest: Option<Arc<dyn Rest>>,
+    ) -> Exporting {
         Exporting {
             export: self.clone(),
             budget: client.budget(),
@@ -134,6 +151,7 @@ impl Export {
             date: None,
             schema: Vec::new(),
             progress,
+            rest,
         }
     }
 
@@ -235,7 +253,7 @@ impl Exporting {
         let State::Waiting(waiting) = &self.state else { return Ok(()) };
         self.tell("waiting for the export job");
         let deadline = waiting.since + self.export.job_timeout;
-        tokio::time::sleep_until(waiting.next_look.min(deadline)).await;
+        self.rest_until(waiting.next_look.min(deadline)).await;
         let request = self.export.look(&waiting.id);
         let asked = self.ask(&request).await;
         let State::Waiting(waiting) = &mut self.state else { return Ok(()) };
@@ -276,6 +294,16 @@ impl Exporting {
             tracing::info!(job = waiting.id, status, waited_seconds = waited.as_secs(), "Waiting for the export job");
         }
         Ok(())
+    }
+
+    async fn rest_until(&self, until: Instant) {
+        if let Some(rest) = &self.rest {
+            rest.begin();
+        }
+        tokio::time::sleep_until(until).await;
+        if let Some(rest) = &self.rest {
+            rest.end().await;
+        }
     }
 
     async fn download(&mut self) -> Result<(), SourceError> {

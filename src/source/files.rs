@@ -1,6 +1,7 @@
 //! A directory of reports: what the admin centre's Export button gives, or what a relay drops.
 //!
 //! - `look` sees which files there are, `content` tells what is in one, `json` cuts its rows out.
+//! - A thread reads, and the poll hears of it by `listener`.
 //!
 //! A file is read once it does not change between two looks, and again when it changes. What was read
 //! is remembered when it is durable, and in this process only: after a restart everything is read
@@ -9,6 +10,7 @@
 
 mod content;
 mod json;
+mod listener;
 mod look;
 mod reading;
 mod state;
@@ -17,6 +19,8 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+
+use tokio::sync::Mutex as AsyncMutex;
 
 use super::Observer;
 use super::columns::Columns;
@@ -31,10 +35,13 @@ pub(super) struct Directory {
     columns: Columns,
     observer: Arc<dyn Observer>,
     state: Mutex<State>,
+    /// Held by the one thread that may wait for the file system. A mount that hangs never lets go of
+    /// it: a thread more at each poll would in the end leave none to the ledger.
+    thread: Arc<AsyncMutex<()>>,
 }
 
 impl Directory {
     pub fn new(path: PathBuf, columns: Columns, observer: Arc<dyn Observer>) -> Self {
-        Self { path, columns, observer, state: Mutex::default() }
+        Self { path, columns, observer, state: Mutex::default(), thread: Arc::default() }
     }
 }

@@ -30,5 +30,5 @@ pub use transport::Answer;
 
 pub(super) use errors::{answer_is_html, one_line};
 pub(super) use retry::Attempt;
-pub(super) use trust::roots;
+pub(super) use trust::{certificate_remedy, roots};
 pub(super) use url::{below, download, follow, shown};

@@ -1,10 +1,12 @@
 //! Looks at one tenant step by step, as the exporter reads it, and says what each step found. Nothing of
 //! what it says is personal or secret: names of columns, of values and of permissions, numbers, dates.
 //!
-//! `network` looks at names and certificates, `access` at the token, `rows` at what a page holds.
+//! `network` looks at names and certificates over what `dial` connects, `access` at the token, `rows` at
+//! what a page holds.
 
 mod access;
 mod certificate;
+mod dial;
 mod network;
 mod rows;
 mod step;
@@ -19,8 +21,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::graph::Client;
-use super::{Network, Progress, RetryPolicy, Source};
+use super::{Network, Progress, RetryPolicy, Source, SourceError};
 use crate::config;
+use crate::status::FailureReason;
 
 pub use certificate::Certificate;
 pub use step::{
@@ -28,6 +31,9 @@ pub use step::{
     StepName, Token, Trust,
 };
 use walk::{Ear, Finding, StepsOnly, Walk};
+
+/// How long a look waits for an export. The service takes seconds to minutes, and somebody waits.
+const EXPORT_PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a look at a tenant needs.
 pub struct Probe {
@@ -70,7 +76,8 @@ impl Probe {
             walk.leave_rest("");
             return walk.steps;
         };
-        match source.kind.client() {
+        // Files need none, unless devices are looked up for them.
+        match source.kind.client().or_else(|| Some(source.lookup.as_ref()?.client().clone())) {
             Some(client) => self.access(&mut walk, &client, &ear).await,
             None => {
                 for name in [StepName::NameResolution, StepName::Tls, StepName::Token, StepName::Permission] {
@@ -78,7 +85,7 @@ impl Probe {
                 }
             }
         }
-        let page = walk.step(StepName::Read, rows::read(&source)).await;
+        let page = walk.step(StepName::Read, self.read(&source)).await;
         walk.step(StepName::Columns, async { rows::columns(&page) }).await;
         walk.clock(ear.heard());
         walk.steps
@@ -98,6 +105,13 @@ impl Probe {
         walk.step(StepName::Permission, async { access::permission(&self.tenant, &claims) }).await;
     }
 
+    async fn read(&self, source: &Source) -> Finding<rows::Read> {
+        match self.tenant.source {
+            config::Source::ExportJob { .. } => soon(rows::read(source)).await,
+            _ => rows::read(source).await,
+        }
+    }
+
     fn configuration(&self, walk: &mut Walk) -> Option<(Source, Arc<Ear>)> {
         let ear = Arc::new(Ear::new(self.now));
         let detail = Detail::Configuration(access::configuration(&self.tenant));
@@ -109,6 +123,19 @@ impl Probe {
         walk.push(StepName::Configuration, outcome, Some(detail));
         source
     }
+}
+
+/// The export, if it comes soon. A poll waits for as long as the configuration says.
+async fn soon<T: Default>(export: impl Future<Output = Finding<T>>) -> Finding<T> {
+    tokio::time::timeout(EXPORT_PATIENCE, export).await.unwrap_or_else(|_| {
+        let message = format!(
+            "the export is not there after {} s; the service takes longer at times and leaves jobs unfinished: run check \
+             again, polls wait longer",
+            EXPORT_PATIENCE.as_secs()
+        );
+        let outcome = Outcome::Failed(SourceError::new(FailureReason::Timeout, message));
+        Finding { outcome, detail: None, passed_on: T::default() }
+    })
 }
 
 /// Somebody waits: a passing trouble is waited out for some seconds, not for minutes.

@@ -31,6 +31,15 @@ pub struct Far {
     pub total: Option<u64>,
 }
 
+/// What a reading left out, and went on with the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// How many files.
+    pub files: u64,
+    /// The first of them and its fault, on one line.
+    pub first: String,
+}
+
 /// Told how far a reading is, so that this room needs no bars and no log.
 pub trait Progress: Send + Sync + 'static {
     /// A page was read.
@@ -39,6 +48,15 @@ pub trait Progress: Send + Sync + 'static {
     fn step(&self, what: &'static str);
     /// The reading is over: to its last page, or before it by an error or because nobody wants it.
     fn ended(&self, whole: bool);
+}
+
+/// Told when a reading only waits for the service, so that somebody else has its place meanwhile.
+#[async_trait]
+pub trait Rest: Send + Sync + 'static {
+    /// The reading does nothing from now on.
+    fn begin(&self);
+    /// The reading wants to go on; returns when it may.
+    async fn end(&self);
 }
 
 /// Tells [`Progress`] of the end, once, however it comes.
@@ -51,6 +69,10 @@ pub(super) trait Pages: Send {
     async fn next_page(&mut self) -> Result<Option<Page>, SourceError>;
     /// As [`Reading::date`].
     fn date(&self) -> Option<DateTime<Utc>>;
+    /// As [`Reading::written`].
+    fn written(&self) -> Option<DateTime<Utc>> {
+        None
+    }
     /// As [`Reading::rows_missing`].
     fn rows_missing(&self) -> u64;
     /// As [`Reading::rows_total`].
@@ -60,6 +82,14 @@ pub(super) trait Pages: Send {
     /// As [`Reading::survey`].
     fn survey(&self) -> Option<Survey> {
         None
+    }
+    /// As [`Reading::set_aside`].
+    fn set_aside(&self) -> Option<SetAside> {
+        None
+    }
+    /// As [`Reading::tells_rejects`].
+    fn tells_rejects(&self) -> bool {
+        false
     }
     /// Whether the last page was read.
     fn is_finished(&self) -> bool;
@@ -111,10 +141,27 @@ impl Reading {
         self.pages.date()
     }
 
+    /// When the newest of what there is to read was written, where that is known instead of a service's
+    /// clock. Where there is nothing, nothing is known to have passed: the beginning of time.
+    pub fn written(&self) -> Option<DateTime<Utc>> {
+        self.pages.written()
+    }
+
     /// How many rows the service promised and did not deliver; 0 before the last page. Where it
     /// promised different numbers, the last one holds.
     pub fn rows_missing(&self) -> u64 {
         self.pages.rows_missing()
+    }
+
+    /// What could not be read to its end so far, if anything.
+    pub fn set_aside(&self) -> Option<SetAside> {
+        self.pages.set_aside()
+    }
+
+    /// Whether the reading itself tells the log which rows could not be read, because it does not bring
+    /// them a second time.
+    pub fn tells_rejects(&self) -> bool {
+        self.pages.tells_rejects()
     }
 
     /// Whether the last page was read and every promised row came.
@@ -122,8 +169,8 @@ impl Reading {
         self.pages.is_finished() && self.pages.rows_missing() == 0
     }
 
-    /// Everything that was read is durable, so that it need not be read again. Without this word it
-    /// is taken for lost.
+    /// Everything that was read is durable, so that it need not be read again; also of a reading that
+    /// failed, for the pages before the failure. Without this word it is taken for lost.
     pub fn committed(mut self) {
         self.pages.committed();
     }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::Page;
 use super::columns::{Columns, Mapping, MissingColumns};
-use super::wire::{WireCell, body_text, count};
+use super::wire::{WireCell, body_text, count, object};
 use crate::session::{Cell, Reject, RejectReason};
 
 pub(super) use paging::Report;
@@ -45,7 +45,7 @@ pub enum DecodeError {
 /// Decodes the body of an answer. A broken row becomes a reject.
 pub fn decode(body: &[u8], columns: &Columns) -> Result<ReportPage, DecodeError> {
     let text = body_text(body);
-    let wire: WireReport<'_> = serde_json::from_str(&text)?;
+    let wire: WireReport<'_> = object(&text)?;
     let mut decoded =
         ReportPage { total: wire.total, session_id: wire.session_id.map(Cow::into_owned), ..ReportPage::default() };
     // `Values` may stand before `Schema`, so it is cut out first and read when the schema is known.

@@ -21,6 +21,8 @@ pub enum Reply {
     Keep(Vec<u8>),
     /// Sent; then the connection is closed.
     Close(Vec<u8>),
+    /// Sent after so long; the connection stays open.
+    Late(Duration, Vec<u8>),
     /// Nothing is sent, ever.
     Silence,
 }
@@ -133,6 +135,12 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         match reply.unwrap_or_else(|| answer("418 I'm a teapot", &[], "")) {
             Reply::Keep(bytes) if stream.write_all(&bytes).await.is_ok() => {}
             Reply::Keep(_) => return,
+            Reply::Late(wait, bytes) => {
+                tokio::time::sleep(wait).await;
+                if stream.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
             Reply::Close(bytes) => {
                 let _ = stream.write_all(&bytes).await;
                 let _ = stream.shutdown().await;

@@ -4,10 +4,19 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 
 use super::Page;
 use crate::session::{Cell, Reject, RejectReason, Row, SessionReport};
+
+/// Reads an object. What serde derives for a struct takes an array as well, its elements for the members
+/// in their order: no service means that.
+pub(super) fn object<'de, T: Deserialize<'de>>(text: &'de str) -> serde_json::Result<T> {
+    if text.trim_start().starts_with('[') {
+        return Err(serde_json::Error::invalid_type(Unexpected::Seq, &"an object"));
+    }
+    serde_json::from_str(text)
+}
 
 /// A [`Cell`] on the wire.
 pub(super) struct WireCell<'a>(pub Cell<'a>);

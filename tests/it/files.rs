@@ -164,11 +164,13 @@ fn a_file_is_read_when_it_has_stopped_growing() {
     });
     let during = exporter.wait_for_scrape("polls beside the writer", |scrape| polls(scrape) >= 3.0);
     assert_eq!(during.sum("reports_read_total", &[]), 0.0);
+    exporter.wait_for_log(&["level=warn", "A file changes at every look and is not read", "file=growing"]);
     go_on.store(false, Ordering::Relaxed);
     let rows = f64::from(writer.join().unwrap());
     let scrape = settled(&mut exporter, rows);
     assert_eq!(scrape.sum("reports_read_total", &[]), rows);
-    exporter.stop();
+    let log = exporter.stop();
+    assert_eq!(log.iter().filter(|line| line.contains("A file changes at every look")).count(), 1, "{log:#?}");
 }
 
 #[test]
@@ -186,7 +188,7 @@ fn a_bad_file_is_told_by_name_and_row_and_left_alone() {
     let told = [
         "file=bad.json error=\"it is cut off in row 2; copy it again\"",
         "file=other.csv error=\"the report has no column for id, startDateTime, endDateTime; it has A, B: name the right ones under source.columns\"",
-        "error=\"missing_id: rows.csv, row 2: id is missing\"",
+        "file=rows.csv session=unknown error=\"missing_id: row 2: id is missing\"",
     ];
     for line in told {
         exporter.wait_for_log(&["level=warn", "tenant=contoso", line]);
@@ -196,6 +198,13 @@ fn a_bad_file_is_told_by_name_and_row_and_left_alone() {
     fs::remove_file(drop.path("other.csv")).unwrap();
     let mended = settled(&mut exporter, 4.0);
     assert_eq!(mended.sum("files_set_aside", &[]), 0.0);
+    // As many as in the last file, and in another.
+    drop.put("later.csv", csv(&["later", "broken"]).replace("broken", ""));
+    exporter.wait_for_log(&[
+        "level=warn",
+        "tenant=contoso",
+        "file=later.csv session=unknown error=\"missing_id: row 2",
+    ]);
     let log = exporter.stop();
     for line in told {
         assert_eq!(log.iter().filter(|logged| logged.contains(line)).count(), 1, "{line}: {log:#?}");
@@ -217,6 +226,30 @@ fn a_directory_that_is_not_there_fails_the_poll_until_it_is() {
     fs::create_dir(drop.place.path().join("drop")).unwrap();
     drop.put("a", object("a").to_string());
     settled(&mut exporter, 1.0);
+    exporter.stop();
+}
+
+#[test]
+fn the_horizon_follows_the_newest_file_and_not_the_machines_clock_alone() {
+    let drop = Place::new();
+    let mut exporter = Exporter::start(drop.arguments());
+    // As after a jump of the machine's clock: polls of nothing, by a time that the files do not confirm.
+    exporter.wait_for_scrape("a poll of nothing", |scrape| scrape.sum("up", &[]) == 1.0);
+    let put = |name: &str, id: &str, days: i64| {
+        let end = clock::now() - TimeDelta::days(days);
+        let row = json!({"id": id, "endDateTime": end.to_rfc3339_opts(SecondsFormat::Secs, true)});
+        let path = drop.path(&format!("{name}.tmp"));
+        fs::write(&path, row.to_string()).unwrap();
+        File::options().append(true).open(&path).unwrap().set_modified((end + TimeDelta::hours(1)).into()).unwrap();
+        fs::rename(path, drop.path(name)).unwrap();
+    };
+    put("old", "old", 100);
+    settled(&mut exporter, 1.0);
+    put("new", "new", 1);
+    settled(&mut exporter, 2.0);
+    put("late", "late", 99);
+    let scrape = exporter.wait_for_scrape("what is too old", |scrape| scrape.sum("reports_too_old_total", &[]) == 1.0);
+    assert_eq!(counted(&scrape), 2.0);
     exporter.stop();
 }
 

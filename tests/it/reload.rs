@@ -19,9 +19,13 @@ fn lab(names: &[&str]) -> Lab {
     Lab::new(names.iter().map(tenant).collect(), |options| options.stall = Duration::from_secs(24 * 3600))
 }
 
-/// The program, which reloads over HTTP too.
+/// The program, which reloads over HTTP too. It has read its configuration, and signals reach it.
+#[track_caller]
 fn start(lab: &Lab, configuration: &Path) -> Exporter {
-    Exporter::start(lab.arguments(configuration).into_iter().chain(["--web.enable-lifecycle".to_owned()]))
+    let flag = "--web.enable-lifecycle".to_owned();
+    let mut exporter = Exporter::start(lab.arguments(configuration).into_iter().chain([flag]));
+    exporter.address();
+    exporter
 }
 
 #[track_caller]

@@ -109,7 +109,8 @@ fn details(detail: &Detail) -> Value {
             "credential": found.credential,
             "graph_url": found.graph_url,
             "authority_url": found.authority_url,
-            "files": found.files,
+            // As text: a path is bytes, which JSON has not.
+            "files": found.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>(),
         }),
         Detail::Hosts(hosts) => {
             let host = |host: &Host| json!({ "key": host.key, "host": host.name, "proxy": host.proxy, "addresses": host.addresses });
@@ -121,7 +122,9 @@ fn details(detail: &Detail) -> Value {
             "roles": found.roles,
             "scopes": found.scopes,
         }),
-        Detail::Permission(found) => json!({ "any_of": found.any_of, "found": found.found }),
+        Detail::Permission(found) => {
+            json!({ "any_of": found.any_of, "all_of": found.all_of, "found": found.found })
+        }
         Detail::Page(found) => json!({ "rows": found.rows, "rejected": found.rejected, "rows_total": found.total }),
         Detail::Columns(found) => columns(found),
         Detail::Clock(found) => json!({
@@ -177,4 +180,24 @@ fn columns(found: &Columns) -> Value {
 
 fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn a_path_that_is_not_utf_8_is_shown_as_well_as_can_be() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let path = std::ffi::OsStr::from_bytes(b"/etc/caf\xe9/ca.pem");
+        let found = Detail::Configuration(crate::source::probe::Configuration {
+            source: "collection",
+            credential: "none",
+            graph_url: "https://graph.example".to_owned(),
+            authority_url: None,
+            files: vec![path.into()],
+        });
+        assert_eq!(details(&found)["files"], json!(["/etc/caf\u{fffd}/ca.pem"]));
+    }
 }

@@ -10,17 +10,13 @@ use crate::config::rules::Checked;
 use crate::config::{Around, Credential, Error, Secret, files, raw, rules};
 
 const CREDENTIALS: &[Kind] = &[
-    Kind { name: "client_secret", keys: &["client_id", "client_secret", "client_secret_file"], supported: true },
-    Kind {
-        name: "client_certificate",
-        keys: &["client_id", "certificate_file", "certificate_password_file"],
-        supported: true,
-    },
-    Kind { name: "workload_identity", keys: &["client_id", "token_file"], supported: true },
-    Kind { name: "managed_identity", keys: &["client_id"], supported: true },
-    Kind { name: "azure_cli", keys: &[], supported: true },
-    Kind { name: "bearer_token_file", keys: &["token_file"], supported: true },
-    Kind { name: "none", keys: &[], supported: true },
+    Kind { name: "client_secret", keys: &["client_id", "client_secret", "client_secret_file"] },
+    Kind { name: "client_certificate", keys: &["client_id", "certificate_file", "certificate_password_file"] },
+    Kind { name: "workload_identity", keys: &["client_id", "token_file"] },
+    Kind { name: "managed_identity", keys: &["client_id"] },
+    Kind { name: "azure_cli", keys: &[] },
+    Kind { name: "bearer_token_file", keys: &["token_file"] },
+    Kind { name: "none", keys: &[] },
 ];
 
 /// The rules of `credential`.

@@ -12,10 +12,10 @@ use crate::config::{
 use crate::session::Property;
 
 const SOURCES: &[Kind] = &[
-    Kind { name: "sessions_report", keys: &["page_size", "columns", "path"], supported: true },
-    Kind { name: "collection", keys: &["path", "page_size"], supported: true },
-    Kind { name: "export_job", keys: &["columns", "select", "job_timeout"], supported: true },
-    Kind { name: "files", keys: &["directory", "columns"], supported: true },
+    Kind { name: "sessions_report", keys: &["page_size", "columns", "path"] },
+    Kind { name: "collection", keys: &["path", "page_size"] },
+    Kind { name: "export_job", keys: &["columns", "select", "job_timeout"] },
+    Kind { name: "files", keys: &["directory", "columns"] },
 ];
 
 /// The rules of `source`.

@@ -99,6 +99,30 @@ fn series_that_start_anew_keep_their_time_when_the_file_has_to_be_read_again() {
 }
 
 #[test]
+fn series_of_a_tenant_that_comes_back_to_other_buckets_keep_their_time_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut ledger = open(directory.path());
+    count(&mut ledger, reading(vec![session("1", TimeDelta::hours(1))]));
+    ledger.reconfigure(only(&["fabrikam"]), noon()).unwrap();
+    let (later, latest) = (noon() + TimeDelta::days(1), noon() + TimeDelta::days(2));
+    // Fabrikam has the other buckets before contoso does.
+    let fabrikam = Settings { duration_bounds: vec![60.0], ..only(&["fabrikam"]) };
+    ledger.reconfigure(fabrikam.clone(), later).unwrap();
+    ledger.reconfigure(Settings { duration_bounds: vec![60.0], ..settings() }, latest).unwrap();
+    // As after a failed commit.
+    ledger.store = None;
+    count(&mut ledger, reading(vec![session("2", TimeDelta::hours(1))]));
+    let durations = contoso(&ledger).durations[SessionType::FullControl].clone();
+    assert_eq!((durations.started, durations.count()), (latest, 1));
+    // A tenant that comes back to the series that it has starts nothing.
+    ledger.reconfigure(fabrikam, latest).unwrap();
+    let opened = ledger.opened;
+    let all = Settings { duration_bounds: vec![60.0], ..settings() };
+    ledger.reconfigure(all, latest + TimeDelta::days(1)).unwrap();
+    assert_eq!(ledger.opened, opened);
+}
+
+#[test]
 fn a_reading_under_way_keeps_what_it_has_found() {
     let directory = tempfile::tempdir().unwrap();
     let mut ledger = open(directory.path());

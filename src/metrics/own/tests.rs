@@ -75,7 +75,7 @@ fn polls_requests_and_commits_are_told() {
     observer.credential_expires(at);
     own.committed(Duration::from_millis(4));
     own.commit_failed();
-    own.config_loaded(u64::MAX, at);
+    own.config_loaded((1 << 48) - 1, at);
     for line in [
         r#"up{tenant="a"} 1"#,
         r#"up{tenant="b"} 0"#,
@@ -110,8 +110,10 @@ fn polls_requests_and_commits_are_told() {
 fn look_ups_are_told_where_they_are_on() {
     let own = Own::new(&BUILD).unwrap();
     let on = own.tenant("on");
-    own.tenant("off").declare(Duration::from_secs(1));
-    on.looks_up_enrollment();
+    let off = own.tenant("off");
+    off.declare(Duration::from_secs(1));
+    off.looks_up_enrollment(false);
+    on.looks_up_enrollment(true);
     assert!(has(&own, r#"enrollment_lookup_failures_total{reason="forbidden",tenant="on"} 0"#));
     assert!(!text(&own).contains("enrollment_lookup_up"), "neither up nor down before the first");
     on.enrollment_looked_up(Utc.timestamp_millis_opt(1_774_000_000_500).unwrap(), 3);
@@ -125,7 +127,21 @@ fn look_ups_are_told_where_they_are_on() {
     ] {
         assert!(has(&own, line), "{line}");
     }
-    assert!(!text(&own).lines().any(|line| line.contains(r#"tenant="off""#) && line.contains("lookup")));
+    let lookups = |tenant: &str| {
+        let label = format!("tenant=\"{tenant}\"");
+        text(&own).lines().filter(|line| line.contains(&label) && line.contains("lookup")).count()
+    };
+    assert_eq!(lookups("off"), 0);
+    // As a reload does, which first leaves it on and then turns it off.
+    let reloaded = |on_now| {
+        own.forget_sources(&["on".into()].into());
+        on.looks_up_enrollment(on_now);
+    };
+    reloaded(true);
+    assert!(has(&own, r#"enrollment_lookup_failures_total{reason="forbidden",tenant="on"} 1"#));
+    assert_eq!(lookups("on"), FailureReason::ALL.len());
+    reloaded(false);
+    assert_eq!(lookups("on"), 0);
 }
 
 #[test]

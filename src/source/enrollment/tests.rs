@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::session::EnrollmentState as S;
-use crate::source::testing::{Fake, Reply, Witness, answer, ok, report_tenant, source};
+use crate::source::testing::{Fake, Reply, Witness, answer, bytes_answer, ok, report_tenant, source};
 
 const IDS: [&str; 3] = [
     "0d4f2c1e-9a3b-4c5d-8e6f-708192a3b4c5",
@@ -139,11 +139,53 @@ async fn a_listing_that_takes_long_goes_on_in_the_next_poll() {
 }
 
 #[tokio::test]
+async fn the_first_listing_has_longer_as_long_as_pages_come() {
+    /// Two of them are shorter than the wait, three are longer.
+    const LATE: Duration = Duration::from_millis(250);
+    let late = |reply: Reply| match reply {
+        Reply::Keep(bytes) => Reply::Late(LATE, bytes),
+        other => other,
+    };
+    let listing = || {
+        [
+            autopilot(&[(IDS[0], "failed")], Some("?$skiptoken=2")),
+            autopilot(&[(IDS[1], "blocked")], None),
+            managed(&[IDS[2]]),
+        ]
+    };
+    let fake = Fake::start(listing().into_iter().chain(listing()).map(late).collect()).await;
+    let (lookup, _) = lookup(&fake, AT_ONCE);
+    let lookup = Lookup { wait: Duration::from_millis(600), ..lookup };
+    let looked = lookup.look_up().await;
+    assert!(matches!(looked.news, News::Refreshed), "{looked:?}");
+    assert_eq!(known(&looked), [S::Failed, S::Blocked, S::Enrolled]);
+    let looked = lookup.look_up().await;
+    assert!(matches!(looked.news, News::UnderWay(_)), "there is something to go on with now: {looked:?}");
+    assert_eq!(known(&looked), [S::Failed, S::Blocked, S::Enrolled]);
+}
+
+#[tokio::test]
 async fn there_is_a_bound_of_devices() {
     let fake = Fake::start(vec![autopilot(&[(IDS[0], "failed"), (IDS[1], "failed"), (IDS[2], "failed")], None)]).await;
     let (lookup, _) = lookup(&fake, HOUR);
     let looked = Lookup { max_devices: 2, ..lookup }.look_up().await;
     insta::assert_snapshot!(failure(&fake, &looked), @"TooLarge: there are more than 2 devices, and no more are kept; set enrollment_lookup to false");
+}
+
+#[tokio::test]
+async fn remedies_name_no_key_that_does_not_govern_the_lists() {
+    let large = bytes_answer("200 OK", &[], &vec![b' '; (64 << 20) + 1]);
+    let mut messages = Vec::new();
+    for reply in [large, answer("400 Bad Request", &[], ""), answer("404 Not Found", &[], "")] {
+        let fake = Fake::start(vec![reply]).await;
+        let (lookup, _) = lookup(&fake, HOUR);
+        messages.push(failure(&fake, &lookup.look_up().await));
+    }
+    insta::assert_snapshot!(messages.join("\n"), @r"
+    TooLarge: GET URL/v1.0/deviceManagement/windowsAutopilotDeviceIdentities: the answer is larger than 67108864 bytes
+    BadRequest: GET URL/v1.0/deviceManagement/windowsAutopilotDeviceIdentities answered 400 Bad Request; check cloud and graph_url, or set enrollment_lookup to false
+    NotFound: GET URL/v1.0/deviceManagement/windowsAutopilotDeviceIdentities answered 404 Not Found; check cloud and graph_url: there is no such list here, or set enrollment_lookup to false
+    ");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::session::{Cell, DeviceStates, EnrollmentState};
 use crate::source::reading::{Decoded, Decoder, Rows, Unreadable};
-use crate::source::wire::{WireCell, body_text};
+use crate::source::wire::{WireCell, body_text, object};
 
 /// A list of devices.
 #[derive(Clone, Copy, Debug)]
@@ -67,14 +67,14 @@ struct WireDevice<'a> {
 /// Where the body as a whole is not the JSON of a collection.
 pub fn decode(body: &[u8]) -> Result<DevicePage, serde_json::Error> {
     let text = body_text(body);
-    let wire: WirePage<'_> = serde_json::from_str(&text)?;
+    let wire: WirePage<'_> = object(&text)?;
     let rows = wire.value.len();
     let devices = wire.value.iter().filter_map(|row| device(row)).collect();
     Ok(DevicePage { devices, rows, next_link: wire.next_link.filter(|link| !link.is_empty()) })
 }
 
 fn device(row: &RawValue) -> Option<Device> {
-    let row: WireDevice<'_> = serde_json::from_str(row.get()).ok()?;
+    let row: WireDevice<'_> = object(row.get()).ok()?;
     let Cell::Text(id) = row.id.0 else { return None };
     let state = match row.state.map(|cell| cell.0) {
         None | Some(Cell::Absent) => EnrollmentState::Unreported,

@@ -7,6 +7,7 @@ use serde_json::json;
 use zip::write::SimpleFileOptions;
 
 use super::*;
+use crate::session::Property;
 use crate::source::testing::{Fake, Reply, answer, bytes_answer, export_tenant, ok, quick, source};
 use crate::source::{Network, Observer, Source};
 
@@ -85,6 +86,35 @@ async fn the_time_is_graphs_and_the_wait_that_it_asks_for_is_kept() {
     assert_eq!(clocks, ["2026-03-19T12:00:00+00:00"; 2], "blob storage's clock is not heard");
 }
 
+/// Counts the rests, and how many of them have not ended.
+#[derive(Default)]
+struct Rests(Mutex<(u32, u32)>);
+
+#[async_trait]
+impl Rest for Rests {
+    fn begin(&self) {
+        let mut rests = self.0.lock().unwrap();
+        *rests = (rests.0 + 1, rests.1 + 1);
+    }
+
+    async fn end(&self) {
+        self.0.lock().unwrap().1 -= 1;
+    }
+}
+
+#[tokio::test]
+async fn a_reading_rests_before_each_look_and_at_no_other_time() {
+    let (_blob, url) = blob(vec![file()]).await;
+    let replies =
+        [&job("notStarted", None), &job("inProgress", None), &job("completed", Some(&url))].map(|job| ok(job));
+    let graph = Fake::start(replies.to_vec()).await;
+    let (source, _) = source(&export_tenant(&graph, LONG));
+    let rests = Arc::new(Rests::default());
+    let mut reading = source.resting_by(rests.clone()).read();
+    assert_eq!(reading.next_page().await.unwrap().unwrap().rows(), 1);
+    assert_eq!(*rests.0.lock().unwrap(), (2, 0));
+}
+
 #[tokio::test]
 async fn a_wait_beyond_the_deadline_ends_with_it_and_a_last_look() {
     let (_blob, url) = blob(vec![file()]).await;
@@ -134,6 +164,34 @@ async fn a_job_that_is_cut_off_is_asked_for_again() {
 }
 
 #[tokio::test]
+async fn a_web_page_in_the_way_of_the_file_costs_no_further_jobs() {
+    let xhtml = r#"<?xml version="1.0"?><!DOCTYPE html><HTML>s3cr3t</HTML>"#;
+    let pages = [("403 Forbidden", " <html>s3cr3t</html>"), ("404 Not Found", xhtml)];
+    let mut messages = Vec::new();
+    for (status, page) in pages {
+        let (_blob, url) = blob(vec![answer(status, &[], page)]).await;
+        let graph = Fake::start(vec![ok(&job("notStarted", None)), ok(&job("completed", Some(&url)))]).await;
+        let (source, _) = source(&export_tenant(&graph, LONG));
+        let message = source.read().next_page().await.unwrap_err().message;
+        messages.push(message.replace(&url.port().unwrap().to_string(), "PORT"));
+        assert_eq!(graph.received().len(), 2, "one job");
+    }
+    insta::assert_snapshot!(messages.join("\n"), @r"
+    GET http://127.0.0.1:PORT/b.zip answered 403 Forbidden: the answer is HTML (a proxy or gateway page?); let the exporter through to that host
+    GET http://127.0.0.1:PORT/b.zip answered 404 Not Found: the answer is HTML (a proxy or gateway page?); let the exporter through to that host
+    ");
+    // Blob storage's own words, with and without a byte-order mark.
+    for mark in ["", "\u{feff}"] {
+        let xml = format!(r#"{mark}<?xml version="1.0"?><Error><Code>AuthenticationFailed</Code></Error>"#);
+        let (_blob, url) = blob(vec![answer("403 Forbidden", &[], &xml), file()]).await;
+        let (underway, completed) = (ok(&job("notStarted", None)), ok(&job("completed", Some(&url))));
+        let graph = Fake::start(vec![underway.clone(), completed.clone(), underway, completed]).await;
+        let (source, _) = source(&export_tenant(&graph, LONG));
+        assert_eq!(source.read().next_page().await.unwrap().unwrap().rows(), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_file_without_a_column_that_counts_names_those_that_came() {
     let csv = b"Attribute,SessionId\r\n";
     let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
@@ -151,12 +209,18 @@ async fn a_file_without_a_column_that_counts_names_those_that_came() {
 #[test]
 fn columns_that_no_session_can_do_without_have_to_be_selected() {
     let origin = Url::parse("https://graph.example").unwrap();
-    let export = |select: &[&str]| {
+    let export = |select: &[&str], columns: &[(Property, &str)]| {
         let select: Vec<_> = select.iter().map(|name| (*name).to_owned()).collect();
-        Export::new(&origin, &select, Columns::default(), LONG, &RetryPolicy::default()).map(drop)
+        let columns = columns.iter().map(|(property, name)| (*property, (*name).to_owned())).collect();
+        Export::new(&origin, &select, Columns::new(columns), LONG, &RetryPolicy::default()).map(drop)
     };
-    assert!(export(EXPORT_COLUMNS).is_ok());
-    insta::assert_snapshot!(export(&["SessionId", "Sessionstart"]).unwrap_err().message, @"source.select: the report has no column for endDateTime; it has SessionId, Sessionstart: name the right ones under source.columns");
+    assert!(export(EXPORT_COLUMNS, &[]).is_ok());
+    let beside = [(Property::SessionType, "attribute_loc"), (Property::EndDateTime, "SESSIONSTART")];
+    assert!(export(EXPORT_COLUMNS, &beside).is_ok(), "the service adds the texts itself");
+    let refusal = |select: &[&str], columns: &[(Property, &str)]| export(select, columns).unwrap_err().message;
+    insta::assert_snapshot!(refusal(&["SessionId", "Sessionstart"], &[]), @"source.select lacks a column for endDateTime; add the column there, or name one that is there under source.columns");
+    insta::assert_snapshot!(refusal(EXPORT_COLUMNS, &[(Property::EndDateTime, "Finished")]), @"source.select lacks a column for endDateTime (configured as Finished); add the column there, or name one that is there under source.columns");
+    insta::assert_snapshot!(refusal(EXPORT_COLUMNS, &[(Property::SharerOs, "Platform")]), @"source.select lacks a column for sharerOs (configured as Platform); add the column there, or name one that is there under source.columns");
 }
 
 #[test]

@@ -7,25 +7,24 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::OwnedMutexGuard;
 use tracing::warn;
 
 use super::Directory;
 use super::content::{self, Fault};
+use super::listener::{self, Listener, Teller, Told};
 use super::look::{self, Seen};
-use super::state::{Done, Outcome, State};
+use super::state::{Done, News, Outcome, State};
 use crate::source::reading::Pages;
-use crate::source::{Page, SourceError};
+use crate::source::{Page, SetAside, SourceError};
 use crate::status::FailureReason;
 
 /// Between the two looks that a new file has to stay unchanged for. Whoever writes slower than this
 /// has a part read; it is read whole when it has changed.
 const SETTLING: Duration = Duration::from_secs(1);
-/// How long a file system may take for a look or a page. One that hangs longer, as a network share
-/// may, fails the poll instead of holding it for ever.
+/// How long a file system may take for a look, or to give the next bytes of a file. One that hangs
+/// longer, as a network share may, fails the poll instead of holding it for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Pages that wait between the thread that reads and the poll that counts.
-const WAITING_PAGES: usize = 2;
 /// How much of a file's name a line shows.
 const MAX_NAME_CHARS: usize = 100;
 
@@ -35,26 +34,18 @@ pub(in crate::source) struct Files {
     step: Step,
     /// What became of each file that was read so far.
     done: HashMap<OsString, Done>,
+    set_aside: Option<SetAside>,
 }
 
 enum Step {
     Look,
-    Read { plan: Arc<Vec<Seen>>, ended: usize, told: Receiver<Told> },
+    Read { plan: Arc<Vec<Seen>>, ended: usize, told: Listener },
     Finished,
-}
-
-/// What the thread that reads says, with the file's place in the plan.
-enum Told {
-    Page(usize, Page),
-    /// The file's end or fault.
-    End(usize, Result<(), Fault>),
-    /// It changed while it was read, or before.
-    Changed,
 }
 
 impl Files {
     pub fn new(directory: Arc<Directory>) -> Self {
-        Self { directory, step: Step::Look, done: HashMap::new() }
+        Self { directory, step: Step::Look, done: HashMap::new(), set_aside: None }
     }
 
     /// The files to read, oldest first.
@@ -74,8 +65,11 @@ impl Files {
     }
 
     async fn look(&self) -> Result<Vec<Seen>, SourceError> {
-        let directory = self.directory.clone();
-        let looking = tokio::task::spawn_blocking(move || look::look(&directory.path));
+        let (directory, thread) = (self.directory.clone(), self.directory.thread().await?);
+        let looking = tokio::task::spawn_blocking(move || {
+            let _thread = thread;
+            look::look(&directory.path)
+        });
         match tokio::time::timeout(PATIENCE, looking).await {
             Ok(Ok(files)) => files,
             Ok(Err(_)) => Err(SourceError::new(FailureReason::Internal, "looking at the directory failed")),
@@ -86,9 +80,11 @@ impl Files {
     /// Those to read that look as they did the last time.
     fn settle(&self, files: &[Seen]) -> Vec<Seen> {
         let mut state = self.directory.state();
-        let settled = state.unread(files).into_iter().filter(|file| state.is_settled(file)).cloned().collect();
+        let (settled, restless): (Vec<_>, Vec<_>) =
+            state.unread(files).into_iter().partition(|file| state.is_settled(file));
         state.look(files);
-        settled
+        restless.into_iter().for_each(|file| unread(&mut state, file));
+        settled.into_iter().cloned().collect()
     }
 
     /// Takes what the thread says of a file.
@@ -98,11 +94,14 @@ impl Files {
             Err(fault) if fault.may_pass() => Outcome::Unreadable,
             Err(_) => Outcome::SetAside,
         };
-        if let Err(fault) = result
-            && self.directory.state().is_news(file)
-        {
-            warn!(file = shown(&file.name), error = %fault, "A file is set aside; mend it or take it away");
+        if let Err(fault) = result {
+            if self.directory.state().is_news(file, News::Fault) {
+                warn!(file = shown(&file.name), error = %fault, "A file is set aside; mend it or take it away");
+            }
+            let first = || SetAside { files: 0, first: format!("{}: {fault}", shown(&file.name)) };
+            self.set_aside.get_or_insert_with(first).files += 1;
         }
+        self.directory.state().rests(file);
         self.done.insert(file.name.clone(), Done { stamp: file.stamp.clone(), outcome });
     }
 }
@@ -116,7 +115,7 @@ impl Pages for Files {
                 Step::Look => {
                     let plan = Arc::new(self.plan().await?);
                     let page = self.directory.state().in_progress(&plan);
-                    let told = self.directory.start(plan.clone());
+                    let told = self.directory.start(plan.clone()).await?;
                     self.step = Step::Read { plan, ended: 0, told };
                     if page.rows() > 0 {
                         return Ok(Some(page));
@@ -124,8 +123,8 @@ impl Pages for Files {
                     continue;
                 }
                 Step::Read { plan, ended, told } => {
-                    let next = tokio::time::timeout(PATIENCE, told.recv()).await.map_err(|_| self.directory.hangs())?;
-                    *ended += usize::from(matches!(next, Some(Told::End(..) | Told::Changed)));
+                    let next = told.next(PATIENCE).await.map_err(|_| self.directory.hangs())?;
+                    *ended += usize::from(matches!(next, Some(Told::End(..) | Told::Changed(_))));
                     if next.is_none() && *ended < plan.len() {
                         return Err(SourceError::new(FailureReason::Internal, "reading a file failed"));
                     }
@@ -138,13 +137,23 @@ impl Pages for Files {
                     let file = &plan[place];
                     self.directory.state().note(file, &page);
                     let name = shown(&file.name);
+                    if let Some(first) = page.rejects.first()
+                        && self.directory.state().is_news(file, News::Rejected)
+                    {
+                        warn!(
+                            file = name,
+                            session = first.id.as_deref().unwrap_or("unknown"),
+                            error = %first,
+                            "Rows of a file could not be read, this one first; they count when the file is mended"
+                        );
+                    }
                     for reject in &mut page.rejects {
                         reject.detail = format!("{name}, {}", reject.detail).into();
                     }
                     return Ok(Some(page));
                 }
                 Some(Told::End(place, result)) => self.end(&plan[place], result),
-                Some(Told::Changed) => {}
+                Some(Told::Changed(place)) => unread(&mut self.directory.state(), &plan[place]),
             }
         }
     }
@@ -153,8 +162,20 @@ impl Pages for Files {
         None
     }
 
+    fn written(&self) -> Option<DateTime<Utc>> {
+        Some(self.directory.state().newest().map_or(DateTime::UNIX_EPOCH, DateTime::from))
+    }
+
     fn rows_missing(&self) -> u64 {
         0
+    }
+
+    fn set_aside(&self) -> Option<SetAside> {
+        self.set_aside.clone()
+    }
+
+    fn tells_rejects(&self) -> bool {
+        true
     }
 
     fn is_finished(&self) -> bool {
@@ -182,30 +203,47 @@ impl Directory {
         SourceError::new(FailureReason::Timeout, message)
     }
 
+    /// The right to have a thread wait for the file system, once no other has.
+    async fn thread(&self) -> Result<OwnedMutexGuard<()>, SourceError> {
+        let free = self.thread.clone().lock_owned();
+        tokio::time::timeout(PATIENCE, free).await.map_err(|_| self.hangs())
+    }
+
     /// Starts a thread that reads the files of a plan one after the other. It ends when nobody listens.
-    fn start(self: &Arc<Self>, plan: Arc<Vec<Seen>>) -> Receiver<Told> {
-        let (teller, told) = channel(WAITING_PAGES);
-        let directory = self.clone();
+    async fn start(self: &Arc<Self>, plan: Arc<Vec<Seen>>) -> Result<Listener, SourceError> {
+        let (teller, told) = listener::pair();
+        let (directory, thread) = (self.clone(), self.thread().await?);
         tokio::task::spawn_blocking(move || {
+            let _thread = thread;
             for (place, file) in plan.iter().enumerate() {
                 let told = directory.read_file(place, file, &teller);
-                if teller.blocking_send(told).is_err() {
+                if !teller.tell(told) {
                     break;
                 }
             }
         });
-        told
+        Ok(told)
     }
 
-    fn read_file(&self, place: usize, seen: &Seen, teller: &Sender<Told>) -> Told {
+    fn read_file(&self, place: usize, seen: &Seen, teller: &Teller) -> Told {
         let file = match look::open(&self.path, seen) {
             Ok(Some(file)) => file,
-            Ok(None) => return Told::Changed,
+            Ok(None) => return Told::Changed(place),
             Err(fault) => return Told::End(place, Err(fault)),
         };
-        let mut give = |page| teller.blocking_send(Told::Page(place, page)).is_ok();
-        let result = content::read(&file, &self.columns, &mut give);
-        if look::is_unchanged(&file, seen) { Told::End(place, result) } else { Told::Changed }
+        let mut give = |page| teller.tell(Told::Page(place, page));
+        let result = content::read(teller.watch(&file), &self.columns, &mut give);
+        if look::is_unchanged(&file, seen) { Told::End(place, result) } else { Told::Changed(place) }
+    }
+}
+
+/// A file is not read, as it changes.
+fn unread(state: &mut State, file: &Seen) {
+    if state.is_restless(file) {
+        warn!(
+            file = shown(&file.name),
+            "A file changes at every look and is not read; write it elsewhere, and rename it into the directory"
+        );
     }
 }
 

@@ -15,6 +15,9 @@ const MAX_UNFINISHED: usize = 10_000;
 /// hours, and later files do not speak of it.
 const MAX_AGE: Duration = Duration::from_secs(86_400);
 
+/// A file that changed at so many polls in a row will not come to rest by itself soon.
+const RESTLESS_POLLS: u32 = 3;
+
 /// The files as they were, and the sessions in progress that they told of.
 #[derive(Default)]
 pub(super) struct State {
@@ -22,8 +25,8 @@ pub(super) struct State {
     seen: HashMap<OsString, Stamp>,
     /// What became of those that were read, and is durable.
     done: HashMap<OsString, Done>,
-    /// The files whose fault was logged.
-    told: HashMap<OsString, Stamp>,
+    /// What the log heard of each file.
+    told: HashMap<OsString, Told>,
     /// Sessions without an end, by id.
     unfinished: HashMap<Box<str>, Unfinished>,
 }
@@ -43,6 +46,24 @@ pub(super) enum Outcome {
     SetAside,
     /// It could not be read, and is tried again by the next poll.
     Unreadable,
+}
+
+/// What the log heard of a file, and as what it was then.
+#[derive(Default)]
+struct Told {
+    fault: Option<Stamp>,
+    rejected: Option<Stamp>,
+    /// How many polls found it changing since it was last read.
+    restless: u32,
+}
+
+/// What the log hears of a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum News {
+    /// It is set aside.
+    Fault,
+    /// One of its rows could not be read.
+    Rejected,
 }
 
 struct Unfinished {
@@ -74,11 +95,16 @@ impl State {
         self.told.retain(|name, _| self.seen.contains_key(name));
     }
 
+    /// When the newest file was last written.
+    pub fn newest(&self) -> Option<SystemTime> {
+        self.seen.values().filter_map(|stamp| stamp.modified).max()
+    }
+
     /// The sessions in progress that files tell of which are not read this time, as the page that
     /// stands for them.
     pub fn in_progress(&mut self, plan: &[Seen]) -> Page {
         let planned: HashSet<&OsStr> = plan.iter().map(|file| file.name.as_os_str()).collect();
-        let newest = self.seen.values().filter_map(|stamp| stamp.modified).max();
+        let newest = self.newest();
         let is_old = |file: Option<SystemTime>| match (newest, file) {
             (Some(newest), Some(file)) => newest.duration_since(file).is_ok_and(|age| age > MAX_AGE),
             _ => false,
@@ -104,9 +130,28 @@ impl State {
         }
     }
 
-    /// Whether a file's fault is news.
-    pub fn is_news(&mut self, file: &Seen) -> bool {
-        self.told.insert(file.name.clone(), file.stamp.clone()).as_ref() != Some(&file.stamp)
+    /// Whether the log has not heard this of the file as it is now.
+    pub fn is_news(&mut self, file: &Seen, news: News) -> bool {
+        let told = self.told.entry(file.name.clone()).or_default();
+        let told = match news {
+            News::Fault => &mut told.fault,
+            News::Rejected => &mut told.rejected,
+        };
+        told.replace(file.stamp.clone()).as_ref() != Some(&file.stamp)
+    }
+
+    /// A poll does not read a file because it changes; whether the log has to hear of it now.
+    pub fn is_restless(&mut self, file: &Seen) -> bool {
+        let told = self.told.entry(file.name.clone()).or_default();
+        told.restless = told.restless.saturating_add(1);
+        told.restless == RESTLESS_POLLS
+    }
+
+    /// A file has kept still while it was read.
+    pub fn rests(&mut self, file: &Seen) {
+        if let Some(told) = self.told.get_mut(&file.name) {
+            told.restless = 0;
+        }
     }
 
     /// What was read is durable; how many files are set aside now.

@@ -34,8 +34,8 @@ const EARLY_TIMEOUT: Duration = Duration::from_secs(10);
 /// After an early renewal that failed, until the next one.
 const EARLY_PAUSE: Duration = Duration::from_secs(60);
 /// How long a token from a file is sent after it could last be read there, where it does not say itself
-/// when it expires.
-const FILE_GRACE: Duration = Duration::from_secs(300);
+/// when it expires. As for other tokens, there are two more polls for whoever mends it.
+const FILE_GRACE: Duration = RENEWAL_MARGIN;
 /// How often a refused proof is read again within one asking: it may be exchanged just then.
 const MAX_REREADS: u32 = 2;
 /// Shorter texts are not blotted out of messages: they would take half the message with them, and no
@@ -113,6 +113,21 @@ impl Credentials {
     /// Drops the kept token: the service does not accept it.
     pub async fn forget(&self) {
         self.state.lock().await.kept = None;
+    }
+
+    /// What else to check where the service does not accept the token.
+    pub fn remedy(&self) -> &'static str {
+        match self.asker.credential {
+            Credential::BearerTokenFile { .. } => ", and that whatever writes token_file keeps it fresh",
+            _ => "",
+        }
+    }
+
+    /// Makes the kept token due: the service knows it, but finds no permission in it. A new one may have it.
+    pub async fn doubt(&self) {
+        if let Some(kept) = &mut self.state.lock().await.kept {
+            kept.renew_at = Instant::now();
+        }
     }
 
     /// Renews a kept token that is due, or leaves it as it is.
@@ -212,8 +227,9 @@ impl Kept {
         let now = Instant::now();
         let token = Token::new(&issued.text, whence)?;
         let (renew_in, expires_in) = match (&proof.evidence, issued.expires) {
-            // Whoever keeps the file fresh renews it; nothing is asked before it changes.
-            (Evidence::Token(_), None) => (FILE_GRACE, FILE_GRACE),
+            // Whoever keeps the file fresh renews it, and nobody is asked: each time that it can be read
+            // its time begins anew, changed or not.
+            (Evidence::Token(_), None) => (Duration::ZERO, FILE_GRACE),
             (Evidence::Token(_), Some(_)) => (issued.lifetime, issued.lifetime),
             _ => kept_for(issued.lifetime),
         };
@@ -268,6 +284,63 @@ impl fmt::Debug for Token {
     }
 }
 
+/// A message without a secret. Quoted texts are cut, so the beginning of a secret is blotted out as well.
 fn redact(message: &str, secret: &str, stand_in: &str) -> String {
-    if secret.len() < MIN_REDACTED_BYTES { message.to_owned() } else { message.replace(secret, stand_in) }
+    let Some(end) = (MIN_REDACTED_BYTES..=secret.len()).find(|end| secret.is_char_boundary(*end)) else {
+        return message.to_owned();
+    };
+    let whole = message.replace(secret, stand_in);
+    let (mut shown, mut rest) = (String::new(), whole.as_str());
+    while let Some((before, _)) = rest.split_once(&secret[..end]) {
+        let found = &rest[before.len()..];
+        let same = found.chars().zip(secret.chars()).take_while(|(one, other)| one == other);
+        rest = &found[same.map(|(c, _)| c.len_utf8()).sum()..];
+        shown.push_str(before);
+        shown.push_str(stand_in);
+    }
+    shown + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::graph::{Client, Network};
+    use crate::source::testing::{Fake, Witness, quick, report_tenant};
+
+    #[tokio::test]
+    async fn the_grace_of_a_token_file_begins_when_it_could_last_be_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let token_file = directory.path().join("token");
+        std::fs::write(&token_file, "opaque-token").unwrap();
+        let mut tenant = report_tenant(&Fake::start(Vec::new()).await);
+        tenant.credential = Credential::BearerTokenFile { token_file: token_file.clone() };
+        let client = Client::new(&tenant, &Network::new(|_| None), Arc::<Witness>::default(), quick()).unwrap();
+        let credentials = &client.credentials;
+        let expiry = async || {
+            credentials.token(&client.link, &mut client.budget()).await.unwrap();
+            credentials.state.lock().await.kept.as_ref().unwrap().expires_at
+        };
+        let first = expiry().await;
+        let second = expiry().await;
+        assert!(second > first, "a good read counts, although the text is the same");
+        std::fs::remove_file(&token_file).unwrap();
+        assert_eq!(expiry().await, second);
+        assert!(second <= Instant::now() + FILE_GRACE);
+    }
+
+    #[test]
+    fn a_secret_is_blotted_out_wherever_it_was_cut() {
+        let redacted = |message: &str| redact(message, "éa-long-secret", "<secret>");
+        for (message, shown) in [
+            ("x éa-long-secret y éa-long-secret", "x <secret> y <secret>"),
+            ("the text was cut: éa-long-sec…", "the text was cut: <secret>…"),
+            ("éa-long-éa-long-secretsecret", "<secret><secret>secret"),
+            ("éa-long", "<secret>"),
+            ("éa-lon", "éa-lon"),
+            ("", ""),
+        ] {
+            assert_eq!(redacted(message), shown, "{message}");
+        }
+        assert_eq!(redact("a seven of it: 1234567", "1234567", "<secret>"), "a seven of it: 1234567");
+    }
 }

@@ -38,10 +38,6 @@ pub struct Request {
     pub body: Option<Bytes>,
 }
 
-/// How blob storage says that an address opens nothing any more.
-const GONE: [StatusCode; 4] =
-    [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND, StatusCode::GONE];
-
 /// Why a download did not come.
 #[derive(Debug)]
 pub enum DownloadError {
@@ -54,8 +50,8 @@ pub enum DownloadError {
 /// A client of one tenant's service.
 pub struct Client {
     origin: Url,
-    link: Arc<Link>,
-    credentials: Credentials,
+    pub(super) link: Arc<Link>,
+    pub(super) credentials: Credentials,
     policy: RetryPolicy,
     rate: Rate,
     /// Bounds of an answer with reports.
@@ -127,8 +123,9 @@ impl Client {
     pub async fn send(&self, request: &Request, budget: &mut Budget) -> Result<Answer, SourceError> {
         let (mut number, mut fresh, mut renewed) = (1, false, false);
         loop {
-            let token = self.credentials.token(&self.link, budget).await?;
+            // First, since a turn may be minutes away: a token would grow old by it.
             self.rate.wait(&request.url, &*self.link.observer).await?;
+            let token = self.credentials.token(&self.link, budget).await?;
             // The token's own failures have been charged already, and being held back is no failure.
             let attempt = Attempt { number, began: Instant::now() };
             let outcome = self.attempt(request, token.as_ref(), fresh).await;
@@ -144,7 +141,16 @@ impl Client {
                     self.link.observer.retry();
                     continue;
                 }
-                Ok(answer) => errors::failure(&answer, &request.method, &request.url, request.endpoint),
+                Ok(answer) => {
+                    if answer.status == StatusCode::FORBIDDEN {
+                        self.credentials.doubt().await;
+                    }
+                    let mut failure = errors::failure(&answer, &request.method, &request.url, request.endpoint);
+                    if answer.status == StatusCode::UNAUTHORIZED {
+                        failure.error.message.push_str(self.credentials.remedy());
+                    }
+                    failure
+                }
                 Err(failure) => failure,
             };
             fresh = budget.pause(redacted(failure, token.as_ref()), attempt, &*self.link.observer).await?;
@@ -172,7 +178,7 @@ impl Client {
                 Ok(answer) if answer.status.is_success() => return Ok(answer.body),
                 Ok(answer) => {
                     let failure = errors::failure(&answer, &Method::GET, url, Endpoint::ExportDownload);
-                    if GONE.contains(&answer.status) {
+                    if errors::is_gone(&answer) {
                         return Err(DownloadError::Gone(failure.error));
                     }
                     failure
@@ -209,7 +215,11 @@ impl Client {
         if let Some(token) = token {
             headers.insert(header::AUTHORIZATION, token.header());
         }
-        let caps = if request.endpoint == Endpoint::ExportJob { Caps::SMALL } else { self.caps };
+        let caps = match request.endpoint {
+            Endpoint::ExportJob => Caps::SMALL,
+            endpoint if endpoint.lists_devices() => Caps { remedy: "", ..self.caps },
+            _ => self.caps,
+        };
         let (method, url) = (request.method.clone(), request.url.clone());
         let outgoing = Outgoing { method, url, headers, body: request.body.clone(), caps };
         self.link.attempt(request.endpoint, outgoing, fresh).await

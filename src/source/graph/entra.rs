@@ -63,7 +63,14 @@ fn remedy(number: u32) -> Option<&'static str> {
             "the client secret has expired: add a new one to the app registration and set it in the credential"
         }
         7_000_216 | 7_000_218 => "the credential did not arrive: a gateway at authority_url may have removed it",
-        700_016 => "the tenant has no application with this client_id: check client_id and tenant_id",
+        700_016 => {
+            "the tenant has no application with this client_id: check client_id and tenant_id; an application of \
+             another tenant has to be multi-tenant and needs admin consent here"
+        }
+        7_000_229 => {
+            "the application is registered but not present in this tenant: give it admin consent here, which adds it \
+             under Enterprise applications"
+        }
         700_025 => "the application is a public client: switch public client flows off in its app registration",
         70_001 | 7_000_112 => "the application is disabled: enable sign-in for it under Enterprise applications",
         700_027 => {
@@ -143,7 +150,8 @@ mod tests {
         assert!(
             message(7_000_222).ends_with("expired: add a new one to the app registration and set it in the credential")
         );
-        assert!(message(700_016).contains("no application with this client_id"));
+        insta::assert_snapshot!(message(700_016).split_once("; ").unwrap().1, @"the tenant has no application with this client_id: check client_id and tenant_id; an application of another tenant has to be multi-tenant and needs admin consent here");
+        insta::assert_snapshot!(message(7_000_229).split_once("; ").unwrap().1, @"the application is registered but not present in this tenant: give it admin consent here, which adds it under Enterprise applications");
         assert!(message(90_002).contains("check tenant_id, and cloud"));
         assert!(message(500_011).contains("check cloud and graph_url"));
         assert!(message(12_345).ends_with("answered 400: invalid_client: AADSTS12345: It went wrong"));

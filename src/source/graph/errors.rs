@@ -14,10 +14,17 @@ use crate::status::FailureReason;
 /// How much of the service's text is quoted.
 const MAX_QUOTED_CHARS: usize = 300;
 
+/// How blob storage says that an address opens nothing any more.
+const GONE: [StatusCode; 4] =
+    [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND, StatusCode::GONE];
+
 /// The failure that an answer other than 2xx is.
 pub(super) fn failure(answer: &Answer, method: &http::Method, url: &Url, endpoint: Endpoint) -> Failure {
     let status = answer.status;
-    let (reason, retry, remedy) = verdict(answer, endpoint);
+    let (reason, retry, mut remedy) = verdict(answer, endpoint);
+    if endpoint == Endpoint::ExportDownload && GONE.contains(&status) && is_web_page(&answer.body) {
+        remedy = BLOCKED.into();
+    }
     let code = status
         .canonical_reason()
         .map_or_else(|| status.as_str().to_owned(), |name| format!("{} {name}", status.as_str()));
@@ -72,6 +79,8 @@ fn verdict(answer: &Answer, endpoint: Endpoint) -> (FailureReason, Retry, String
 const THROTTLED: &str = "the service is throttling: a longer poll_interval asks less of it";
 const SERVER_ERROR: &str = "the fault is the service's; the next poll tries again";
 const EXPIRED: &str = "the export is gone or its signature has expired: a new job gets a new one";
+/// Blob storage has no web pages.
+const BLOCKED: &str = "let the exporter through to that host";
 
 fn unauthorized(endpoint: Endpoint) -> &'static str {
     match endpoint {
@@ -88,12 +97,12 @@ fn forbidden(endpoint: Endpoint) -> &'static str {
         Endpoint::SessionsReport => {
             "grant the application one of the Microsoft Graph application permissions \
              DeviceManagementServiceConfig.Read.All or DeviceManagementConfiguration.Read.All and give admin consent \
-             (a new permission takes effect with the next token)"
+             (a new permission takes effect with the next token, which the next poll asks for)"
         }
         Endpoint::ExportJob => {
             "grant the application the Microsoft Graph application permission DeviceManagementConfiguration.Read.All \
              (or, as Microsoft documents it, DeviceManagementConfiguration.ReadWrite.All) and give admin consent \
-             (a new permission takes effect with the next token)"
+             (a new permission takes effect with the next token, which the next poll asks for)"
         }
         Endpoint::ExportDownload => EXPIRED,
         Endpoint::AutopilotDevices => {
@@ -112,6 +121,9 @@ fn not_found(endpoint: Endpoint) -> &'static str {
     match endpoint {
         Endpoint::ExportJob => "check cloud and graph_url: there are no export jobs here, or the job is gone",
         Endpoint::ExportDownload => EXPIRED,
+        endpoint if endpoint.lists_devices() => {
+            "check cloud and graph_url: there is no such list here, or set enrollment_lookup to false"
+        }
         _ => "check cloud, graph_url and source.path: there is no such resource here",
     }
 }
@@ -120,6 +132,7 @@ fn bad_request(endpoint: Endpoint) -> &'static str {
     match endpoint {
         Endpoint::ExportJob => "check source.select and the other keys of source",
         Endpoint::ExportDownload => "the download's host refuses the address that the service gave",
+        endpoint if endpoint.lists_devices() => "check cloud and graph_url, or set enrollment_lookup to false",
         _ => "check source.path and the other keys of source",
     }
 }
@@ -136,7 +149,7 @@ fn redirect(answer: &Answer, endpoint: Endpoint) -> String {
 
 /// What the service said, in one line.
 pub fn error_text(body: &[u8]) -> Option<String> {
-    if body.starts_with(b"<?xml") || body.starts_with("\u{feff}<?xml".as_bytes()) {
+    if is_xml(body) {
         return xml_code(body);
     }
     if answer_is_html(body) {
@@ -172,6 +185,23 @@ fn unwrapped(message: &str) -> String {
             .or_else(|| inner.pointer("/error/message")?.as_str())
     });
     text.unwrap_or(message).to_owned()
+}
+
+/// Whether it is of the kind in which blob storage tells its errors. XHTML may begin in the same way.
+fn is_xml(body: &[u8]) -> bool {
+    let has_html = || body.windows(5).any(|tag| tag.eq_ignore_ascii_case(b"<html"));
+    body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body).starts_with(b"<?xml") && !has_html()
+}
+
+/// Whether a download is refused because nothing is there any more, or opens it any more. A web page says
+/// so of another host: it comes from a proxy on the way, which would refuse the next address as well.
+pub(super) fn is_gone(answer: &Answer) -> bool {
+    GONE.contains(&answer.status) && !is_web_page(&answer.body)
+}
+
+/// Whether the body of an error is a web page, and not blob storage's XML.
+fn is_web_page(body: &[u8]) -> bool {
+    answer_is_html(body) && !is_xml(body)
 }
 
 /// Whether a body looks like a web page.
@@ -247,7 +277,7 @@ mod tests {
             json!({"error": {"code": "Forbidden", "message": "Application is not authorized.", "innerError": {}}});
         insta::assert_snapshot!(
             of(403, &[("request-id", "4f5e")], &body.to_string()).error.message,
-            @"POST https://graph.example/beta/x answered 403 Forbidden: Forbidden: Application is not authorized (request-id 4f5e); grant the application one of the Microsoft Graph application permissions DeviceManagementServiceConfig.Read.All or DeviceManagementConfiguration.Read.All and give admin consent (a new permission takes effect with the next token)"
+            @"POST https://graph.example/beta/x answered 403 Forbidden: Forbidden: Application is not authorized (request-id 4f5e); grant the application one of the Microsoft Graph application permissions DeviceManagementServiceConfig.Read.All or DeviceManagementConfiguration.Read.All and give admin consent (a new permission takes effect with the next token, which the next poll asks for)"
         );
     }
 

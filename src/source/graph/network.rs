@@ -31,10 +31,10 @@ pub struct Network {
     system_roots: OnceLock<rustls::RootCertStore>,
     /// By the text of `ca_file`: a file that has changed is another authority.
     trusts: Shared<Option<Vec<u8>>, Trust>,
-    /// By client id, or by the tenant's name where the credential has none.
-    applications: Shared<(String, u32, Duration), Window>,
-    /// By tenant id.
-    tenants: Shared<(String, u32, Duration), Window>,
+    /// By client id, or by the tenant's name where the credential has none, and by what a minute is.
+    applications: Shared<(String, Duration), Window>,
+    /// By tenant id, likewise.
+    tenants: Shared<(String, Duration), Window>,
 }
 
 /// Clients that trust the same certificates.
@@ -54,8 +54,8 @@ pub(super) struct Pools {
 /// The ways that one tenant's requests may take.
 pub(super) struct Routes {
     direct: Arc<Pools>,
-    /// By a proxy, for http and for https.
-    proxied: [Option<Proxied>; 2],
+    /// By a proxy.
+    proxied: Option<Proxied>,
     no_proxy: NoProxy,
     /// Shared with others as long as somebody holds it.
     _trust: Arc<Trust>,
@@ -85,52 +85,66 @@ impl Network {
     /// The ways of a tenant's requests. `ca_file` is read now.
     pub(super) fn routes(&self, tenant: &config::Tenant, timeouts: Timeouts) -> Result<Routes, SourceError> {
         let trust = self.trust(tenant)?;
-        let proxied = |proxy: Option<(&'static str, &ProxyUrl)>| {
-            let way = |(whence, url): (&'static str, &ProxyUrl)| {
-                Ok(Proxied { whence, url: url.clone(), pools: trust.pools(Some(url), timeouts)? })
-            };
-            proxy.map(way).transpose()
+        let (named, no_proxy) = match &tenant.proxy {
+            Proxy::Direct => (None, NoProxy::default()),
+            Proxy::Via { url, no_proxy } => (Some(("proxy_url", url)), no_proxy.clone()),
+            Proxy::Environment => (self.named(tenant)?, self.environment.no_proxy().clone()),
         };
-        let (proxied, no_proxy) = match &tenant.proxy {
-            Proxy::Direct => ([None, None], NoProxy::default()),
-            Proxy::Via { url, no_proxy } => {
-                let way = || proxied(Some(("proxy_url", url)));
-                ([way()?, way()?], no_proxy.clone())
-            }
-            Proxy::Environment => {
-                let named = |scheme| {
-                    self.environment.proxy(scheme).map_err(|problem| {
-                        SourceError::new(FailureReason::Connection, format!("environment: {problem}"))
-                    })
-                };
-                ([proxied(named("http")?)?, proxied(named("https")?)?], self.environment.no_proxy().clone())
-            }
+        let way = |(whence, url): (&'static str, &ProxyUrl)| {
+            Ok(Proxied { whence, url: url.clone(), pools: trust.pools(Some(url), timeouts)? })
         };
+        let proxied = named.map(way).transpose()?;
         Ok(Routes { direct: trust.pools(None, timeouts)?, proxied, no_proxy, _trust: trust })
+    }
+
+    /// The environment's proxy for a tenant. A variable that cannot be understood stops only a tenant that
+    /// needs it.
+    fn named(&self, tenant: &config::Tenant) -> Result<Option<(&'static str, &ProxyUrl)>, SourceError> {
+        let goes = |url: &Url| goes_by_proxy(url, self.environment.no_proxy());
+        // An export's file is on another host, which nobody knows yet.
+        let download =
+            matches!(tenant.source, config::Source::ExportJob { .. }) && !proxy::is_loopback(&tenant.graph_url);
+        let needed =
+            download || goes(&tenant.graph_url) || (tenant.credential.needs_tenant_id() && goes(&tenant.authority_url));
+        match self.environment.proxy() {
+            Err(problem) if needed => {
+                Err(SourceError::new(FailureReason::Connection, format!("environment: {problem}")))
+            }
+            named => Ok(named.unwrap_or_default()),
+        }
     }
 
     /// The limits of a tenant's requests.
     pub(super) fn rate(&self, tenant: &config::Tenant, policy: &RetryPolicy) -> Rate {
-        let requests = tenant.requests_per_minute;
-        let window = |windows: &Shared<_, _>, name: Option<&str>, requests: u32| {
-            // A name is never a client id: it stands for an application of its own.
-            let key = name.map_or_else(|| format!("tenant {}", tenant.name), str::to_owned);
-            windows.get((key, requests, policy.minute), || Window::new(requests, policy.minute))
+        let window = |windows: &Shared<_, _>, name: Option<&str>| {
+            // Case makes no difference in an id. A name is never one: it stands for an application of its own.
+            let key = name.map_or_else(|| format!("tenant {}", tenant.name), str::to_ascii_lowercase);
+            windows.get((key, policy.minute), || Window::new(policy.minute))
         };
-        Rate::new(
-            window(&self.applications, tenant.credential.client_id(), requests),
-            window(&self.tenants, tenant.tenant_id.as_deref(), Window::requests_of_tenant(requests)),
-        )
+        let application = window(&self.applications, tenant.credential.client_id());
+        Rate::new(application, window(&self.tenants, tenant.tenant_id.as_deref()), tenant.requests_per_minute)
     }
 
     fn trust(&self, tenant: &config::Tenant) -> Result<Arc<Trust>, SourceError> {
         let pem = tenant.ca_file.as_deref().map(trust::read).transpose()?;
         self.trusts.get_or_make(pem, |pem| {
-            let roots = self.system_roots.get_or_init(trust::system_roots).clone();
+            let roots = self.system_roots.get_or_init(system_roots).clone();
             let tls = trust::config(roots, tenant.ca_file.as_deref().zip(pem.as_deref()))?;
             Ok(Trust { tls, pools: Shared::default() })
         })
     }
+}
+
+/// Called once: a machine that trusts nobody is told so before the first request fails.
+fn system_roots() -> rustls::RootCertStore {
+    let roots = trust::system_roots();
+    if roots.is_empty() {
+        tracing::warn!(
+            "This machine has no CA certificates; install them (the package ca-certificates) unless ca_file names \
+             every authority"
+        );
+    }
+    roots
 }
 
 impl Trust {
@@ -142,14 +156,17 @@ impl Trust {
 impl Routes {
     /// The clients for an address, and the proxy by which they go.
     pub fn to(&self, url: &Url) -> (&Pools, Option<&Proxied>) {
-        // What stays on this machine is nobody else's business, least of all a token in plain text.
-        let [http, https] = &self.proxied;
-        let proxied = if url.scheme() == "http" { http } else { https };
-        match proxied {
-            Some(proxied) if !proxy::is_local(url) && !self.no_proxy.matches(url) => (&proxied.pools, Some(proxied)),
+        match &self.proxied {
+            Some(proxied) if goes_by_proxy(url, &self.no_proxy) => (&proxied.pools, Some(proxied)),
             _ => (&self.direct, None),
         }
     }
+}
+
+/// Whether a proxy is asked for an address at all. Plain http is spoken with this machine and its link only,
+/// and what stays there is nobody else's business, least of all a token.
+fn goes_by_proxy(url: &Url, no_proxy: &NoProxy) -> bool {
+    url.scheme() == "https" && !proxy::is_local(url) && !no_proxy.matches(url)
 }
 
 impl Pools {
@@ -220,7 +237,7 @@ mod tests {
 
     fn proxied(url: &str) -> Proxy {
         let variable = Environment::read(|name| (name == "ALL_PROXY").then(|| url.to_owned()));
-        let url = variable.proxy("https").unwrap().unwrap().1.clone();
+        let url = variable.proxy().unwrap().unwrap().1.clone();
         Proxy::Via { url, no_proxy: NoProxy::default() }
     }
 
@@ -235,7 +252,7 @@ mod tests {
 
         tenant.proxy = proxied("http://a:1@proxy.example");
         let by_proxy = routes(&network, &tenant);
-        let way = |routes: &Routes| routes.proxied[1].as_ref().unwrap().pools.clone();
+        let way = |routes: &Routes| routes.proxied.as_ref().unwrap().pools.clone();
         assert!(Arc::ptr_eq(&first.direct, &by_proxy.direct), "what is local takes the same way");
         assert!(Arc::ptr_eq(&way(&by_proxy), &way(&routes(&network, &tenant))));
         tenant.proxy = proxied("http://a:2@proxy.example");
@@ -244,6 +261,19 @@ mod tests {
         let kept = Arc::downgrade(&first.direct);
         drop((first, by_proxy));
         assert!(kept.upgrade().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_window_is_the_applications_whatever_its_number_and_however_its_id_is_written() {
+        let network = Network::new(|_| None);
+        let mut tenant = report_tenant(&Fake::start(Vec::new()).await);
+        let mut rate = |client_id: &str, requests_per_minute| {
+            tenant.credential = config::Credential::ManagedIdentity { client_id: Some(client_id.to_owned()) };
+            tenant.requests_per_minute = requests_per_minute;
+            network.rate(&tenant, &RetryPolicy::default())
+        };
+        let (one, same, other) = (rate("0a-AB", 48), rate("0A-ab", 200), rate("0a-ac", 48));
+        assert!(one.shares(&same) && !one.shares(&other));
     }
 
     #[tokio::test]
@@ -263,7 +293,33 @@ mod tests {
         let network = Network::new(|name| (name == "ALL_PROXY").then(|| "http://proxy.example:3128".to_owned()));
         let routes = routes(&network, &report_tenant(&Fake::start(Vec::new()).await));
         let by_proxy = |url: &str| routes.to(&Url::parse(url).unwrap()).1.is_some();
-        assert!(by_proxy("https://graph.microsoft.com/beta") && by_proxy("http://graph.example"));
+        assert!(by_proxy("https://graph.microsoft.com/beta"));
         assert!(!by_proxy("https://localhost:8443") && !by_proxy("http://169.254.169.254/metadata/identity"));
+        assert!(!by_proxy("http://graph.example"), "nothing in plain text");
+    }
+
+    #[tokio::test]
+    async fn a_variable_that_cannot_be_understood_stops_only_who_needs_it() {
+        let refusal = |variables: &'static [(&str, &str)], tenant: &config::Tenant| {
+            let lookup = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, v)| (*v).to_owned());
+            Network::new(lookup).routes(tenant, Timeouts::default()).err().map(|error| error.message)
+        };
+        let socks = &[("all_proxy", "socks5h://proxy.example:1080")];
+        let mut tenant = report_tenant(&Fake::start(Vec::new()).await);
+        assert_eq!(refusal(socks, &tenant), None, "all of it is on this machine");
+        tenant.authority_url = Url::parse("https://login.example").unwrap();
+        assert_eq!(refusal(socks, &tenant), None, "without a credential nobody is asked there");
+        tenant.credential = config::Credential::WorkloadIdentity { client_id: "app".into(), token_file: "x".into() };
+        let refused = "environment: all_proxy: SOCKS is not supported; give the address of an HTTP proxy";
+        assert_eq!(refusal(socks, &tenant).as_deref(), Some(refused));
+        tenant.graph_url = Url::parse("https://graph.example").unwrap();
+        assert_eq!(refusal(socks, &tenant).as_deref(), Some(refused));
+        let around = &[("all_proxy", "socks5h://proxy.example:1080"), ("no_proxy", ".example")];
+        assert_eq!(refusal(around, &tenant), None);
+        let (select, job_timeout) = (Vec::new(), Duration::from_secs(900));
+        tenant.source = config::Source::ExportJob { columns: Vec::new(), select, job_timeout };
+        assert_eq!(refusal(around, &tenant).as_deref(), Some(refused), "the file is on another host");
+        let other = &[("HTTPS_PROXY", "http://proxy.example"), ("ALL_PROXY", "socks5://proxy.example:1080")];
+        assert_eq!(refusal(other, &tenant), None, "the other variable is never used");
     }
 }

@@ -30,19 +30,30 @@ const NEARLY: f64 = 0.8;
 /// The wait before the next request at that share, and the longest one: it grows with the share.
 const EASED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
-/// At most so many requests in any period of this length.
+/// The requests of a period of this length. How many there may be says whoever wants to send one: tenants that
+/// share a window may have different limits, and a reload may change them.
 #[derive(Debug)]
 pub(super) struct Window {
-    limit: usize,
     period: Duration,
-    /// When the latest requests went out or will: as many as the limit, in order.
-    turns: Mutex<VecDeque<Instant>>,
+    turns: Mutex<Turns>,
 }
+
+#[derive(Debug, Default)]
+struct Turns {
+    /// When the latest requests went out or will, in order: as many as the largest limit.
+    latest: VecDeque<Instant>,
+    largest_limit: usize,
+}
+
+/// A window, and how many requests it may have.
+type Limited<'w> = (&'w Window, u32);
 
 /// The limits of one tenant's requests.
 pub(super) struct Rate {
     application: Arc<Window>,
     tenant: Arc<Window>,
+    /// So many of its application in a minute.
+    requests: u32,
     /// The service has said that a limit is near: nothing goes out before.
     eased_until: Mutex<Option<Instant>>,
     waited_millis: AtomicU64,
@@ -50,48 +61,46 @@ pub(super) struct Rate {
 }
 
 impl Window {
-    /// So many requests in this period.
-    pub fn new(requests: u32, period: Duration) -> Self {
+    /// Of this period.
+    pub fn new(period: Duration) -> Self {
         // On the way, two requests can come closer to each other than they were sent.
-        let period = period + period / 50;
-        Self { limit: requests as usize, period, turns: Mutex::default() }
-    }
-
-    /// How many requests a minute a tenant's window lets through, where an application has this limit.
-    pub fn requests_of_tenant(application: u32) -> u32 {
-        TENANT_REQUESTS.max(application)
+        Self { period: period + period / 50, turns: Mutex::default() }
     }
 }
 
 /// The next turn in all of these windows, and takes it; or how long until then, if that is too long.
-fn turn(windows: &[&Window], now: Instant, longest: Duration) -> Result<Instant, Duration> {
+fn turn(windows: &[Limited<'_>], now: Instant, longest: Duration) -> Result<Instant, Duration> {
     // Everybody locks in the same order: applications before tenants.
-    let mut held: Vec<MutexGuard<'_, VecDeque<Instant>>> = windows.iter().map(|window| lock(&window.turns)).collect();
+    let mut held: Vec<MutexGuard<'_, Turns>> = windows.iter().map(|(window, _)| lock(&window.turns)).collect();
     let mut at = now;
-    for (window, turns) in windows.iter().zip(&held) {
-        let free = turns.len().checked_sub(window.limit).map(|oldest| turns[oldest] + window.period);
+    for ((window, limit), turns) in windows.iter().zip(&held) {
+        let oldest = turns.latest.len().checked_sub(*limit as usize);
+        let free = oldest.and_then(|oldest| turns.latest.get(oldest)).map(|turn| *turn + window.period);
         // Not before whoever came first.
-        at = at.max(free.unwrap_or(now)).max(turns.back().copied().unwrap_or(now));
+        at = at.max(free.unwrap_or(now)).max(turns.latest.back().copied().unwrap_or(now));
     }
     let wait = at.saturating_duration_since(now);
     if wait > longest {
         return Err(wait);
     }
-    for (window, turns) in windows.iter().zip(&mut held) {
-        turns.push_back(at);
-        if turns.len() > window.limit {
-            turns.pop_front();
+    for ((_, limit), turns) in windows.iter().zip(&mut held) {
+        turns.largest_limit = turns.largest_limit.max(*limit as usize);
+        turns.latest.push_back(at);
+        if turns.latest.len() > turns.largest_limit {
+            turns.latest.pop_front();
         }
     }
     Ok(at)
 }
 
 impl Rate {
-    /// Limits that are shared by whoever holds the same windows.
-    pub fn new(application: Arc<Window>, tenant: Arc<Window>) -> Self {
+    /// At most so many requests of the application, and no fewer of the tenant, with whoever holds the same
+    /// windows.
+    pub fn new(application: Arc<Window>, tenant: Arc<Window>, requests: u32) -> Self {
         Self {
             application,
             tenant,
+            requests,
             eased_until: Mutex::default(),
             waited_millis: AtomicU64::new(0),
             told: AtomicBool::new(false),
@@ -103,8 +112,8 @@ impl Rate {
         let now = Instant::now();
         let mut until = lock(&self.eased_until).unwrap_or(now);
         if url.path().contains(REPORTS) {
-            let turn =
-                turn(&[&self.application, &self.tenant], now, LONGEST_WAIT).map_err(|wait| self.crowded(wait))?;
+            let limits = [(&*self.application, self.requests), (&*self.tenant, TENANT_REQUESTS.max(self.requests))];
+            let turn = turn(&limits, now, LONGEST_WAIT).map_err(|wait| self.crowded(wait))?;
             until = until.max(turn);
         }
         let wait = until.saturating_duration_since(now);
@@ -118,7 +127,7 @@ impl Rate {
         let waited = self.waited_millis.fetch_add(millis, Ordering::Relaxed).saturating_add(millis);
         if u128::from(waited) >= TOLD_AFTER.as_millis() && !self.told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                requests_per_minute = self.application.limit,
+                requests_per_minute = self.requests,
                 "Polls take longer because requests are held back to keep below the service's limits; a larger \
                  source.page_size asks less often, and requests_per_minute can be raised if the service allows more"
             );
@@ -140,8 +149,13 @@ impl Rate {
         *lock(&self.eased_until) = eased;
     }
 
+    #[cfg(test)]
+    pub fn shares(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.application, &other.application)
+    }
+
     fn crowded(&self, wait: Duration) -> SourceError {
-        let (limit, seconds) = (self.application.limit, wait.as_secs());
+        let (limit, seconds) = (self.requests, wait.as_secs());
         let message = format!(
             "{limit} requests a minute are not enough for all that is asked for with this application: the next is \
              free in {seconds} s; raise requests_per_minute if the service allows more, or poll less often"
@@ -168,42 +182,54 @@ mod tests {
 
     #[test]
     fn a_window_lets_its_limit_through_at_once_and_the_next_when_the_first_is_out_of_it() {
-        let (window, start) = (Window::new(3, MINUTE), Instant::now());
-        let turns: Vec<_> = (0..7).map(|_| turn(&[&window], start, FOR_EVER).unwrap()).collect();
+        let (window, start) = (Window::new(MINUTE), Instant::now());
+        let turns: Vec<_> = (0..7).map(|_| turn(&[(&window, 3)], start, FOR_EVER).unwrap()).collect();
         assert_eq!(seconds(&turns, start), [0.0, 0.0, 0.0, 61.2, 61.2, 61.2, 122.4]);
         let later = start + Duration::from_secs(1000);
-        assert_eq!(turn(&[&window], later, FOR_EVER), Ok(later));
+        assert_eq!(turn(&[(&window, 3)], later, FOR_EVER), Ok(later));
     }
 
     #[test]
     fn the_tighter_window_decides_and_both_take_note() {
-        let (application, tenant, start) = (Window::new(5, MINUTE), Window::new(2, MINUTE), Instant::now());
-        let both = [&application, &tenant];
+        let (application, tenant, start) = (Window::new(MINUTE), Window::new(MINUTE), Instant::now());
+        let both = [(&application, 5), (&tenant, 2)];
         let turns: Vec<_> = (0..4).map(|_| turn(&both, start, FOR_EVER).unwrap()).collect();
         assert_eq!(seconds(&turns, start), [0.0, 0.0, 61.2, 61.2]);
         // Another tenant of the application comes after those who were there first.
-        let other = Window::new(2, MINUTE);
-        let turns: Vec<_> = (0..2).map(|_| turn(&[&application, &other], start, FOR_EVER).unwrap()).collect();
+        let others = [(&application, 5), (&Window::new(MINUTE), 2)];
+        let turns: Vec<_> = (0..2).map(|_| turn(&others, start, FOR_EVER).unwrap()).collect();
         assert_eq!(seconds(&turns, start), [61.2, 61.2]);
     }
 
     #[test]
     fn a_turn_that_is_too_far_away_is_not_taken() {
-        let (window, start) = (Window::new(1, MINUTE), Instant::now());
-        assert!(turn(&[&window], start, MINUTE).is_ok());
-        assert_eq!(turn(&[&window], start, MINUTE), Err(Duration::from_millis(61_200)));
-        assert_eq!(turn(&[&window], start + MINUTE, MINUTE), Ok(start + Duration::from_millis(61_200)));
+        let (window, start) = (Window::new(MINUTE), Instant::now());
+        let limited = [(&window, 1)];
+        assert!(turn(&limited, start, MINUTE).is_ok());
+        assert_eq!(turn(&limited, start, MINUTE), Err(Duration::from_millis(61_200)));
+        assert_eq!(turn(&limited, start + MINUTE, MINUTE), Ok(start + Duration::from_millis(61_200)));
+    }
+
+    #[test]
+    fn each_has_its_own_limit_in_the_window_that_all_share() {
+        let (window, start) = (Window::new(MINUTE), Instant::now());
+        let turns = [1, 3, 3, 1, 4].map(|limit| turn(&[(&window, limit)], start, FOR_EVER).unwrap());
+        assert_eq!(seconds(&turns, start), [0.0, 0.0, 0.0, 61.2, 61.2]);
+        let later = start + Duration::from_secs(1000);
+        let turns = [5, 5, 5, 5, 5, 2].map(|limit| turn(&[(&window, limit)], later, FOR_EVER).unwrap());
+        assert_eq!(seconds(&turns, later), [0.0, 0.0, 0.0, 0.0, 0.0, 61.2]);
+        assert_eq!(lock(&window.turns).latest.len(), 5, "no more are kept than the largest limit");
     }
 
     proptest::proptest! {
         #[test]
         fn no_period_ever_holds_more_than_the_limit(gaps in proptest::collection::vec(0u64..40, 1..200), limit in 1u32..20) {
-            let window = Window::new(limit, MINUTE);
+            let window = Window::new(MINUTE);
             let mut now = Instant::now();
             let mut turns = Vec::new();
             for gap in gaps {
                 now += Duration::from_secs(gap);
-                turns.push(turn(&[&window], now, FOR_EVER).unwrap());
+                turns.push(turn(&[(&window, limit)], now, FOR_EVER).unwrap());
             }
             proptest::prop_assert!(turns.is_sorted());
             for pair in turns.windows(limit as usize + 1) {
@@ -213,8 +239,8 @@ mod tests {
     }
 
     fn rate(requests: u32) -> Rate {
-        let window = || Arc::new(Window::new(requests, MINUTE));
-        Rate::new(window(), window())
+        let window = || Arc::new(Window::new(MINUTE));
+        Rate::new(window(), window(), requests)
     }
 
     fn report() -> Url {
@@ -240,7 +266,7 @@ mod tests {
     #[tokio::test]
     async fn who_would_wait_too_long_is_told_what_to_do() {
         let (rate, witness) = (rate(1), Witness::default());
-        let windows = [&*rate.application];
+        let windows = [(&*rate.application, 1)];
         (0..6).for_each(|_| _ = turn(&windows, Instant::now(), FOR_EVER));
         let error = rate.wait(&report(), &witness).await.unwrap_err();
         assert_eq!(error.reason, FailureReason::Throttled);

@@ -1,5 +1,8 @@
 //! The client and its credentials against a fake service.
 
+mod connecting;
+mod tokens;
+
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;

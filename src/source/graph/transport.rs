@@ -14,6 +14,7 @@ use super::body::{BodyError, BodyReader, Caps};
 use super::errors::one_line;
 use super::network::{Network, Proxied, Routes};
 use super::retry::{Failure, Retry, Timeouts, answer_date, retry_after};
+use super::trust::certificate_remedy;
 use super::url::shown;
 use crate::config::{self, ProxyUrl};
 use crate::source::SourceError;
@@ -96,19 +97,19 @@ fn request_failure(error: &reqwest::Error, outgoing: &Outgoing, proxied: Option<
     let text = error_chain(error);
     let again = Retry::After { asked: None, fresh: true };
     let connecting = proxied.filter(|_| error.is_connect());
-    let (reason, retry, remedy) = if let Some((retry, remedy)) = connecting.and_then(|proxied| refused(&text, proxied))
-    {
+    let (reason, retry, remedy) = if let Some(tls) = cause::<rustls::Error>(error) {
+        let (retry, remedy) = no_tls(tls, error.is_connect());
+        (FailureReason::Connection, retry, remedy)
+    } else if let Some((retry, remedy)) = connecting.and_then(|proxied| refused(&text, proxied)) {
         (FailureReason::Connection, retry, remedy)
     } else if text.contains("keep-alive timed out") {
         let remedy = "; the connection is dead: a firewall or proxy on the way may have dropped it";
         (FailureReason::Connection, again, remedy.to_owned())
+    } else if error.is_connect() && error.is_timeout() {
+        (FailureReason::Timeout, again, nothing_answers(proxied))
     } else if error.is_timeout() {
         let less = remedy(": ", outgoing.caps, " asks for less at a time");
         (FailureReason::Timeout, again, format!("; the service or the way to it is slow{less}"))
-    } else if cause::<rustls::Error>(error).is_some() {
-        // A certificate does not get better within a minute.
-        let remedy = "; if the service or a proxy has its certificate from a private authority, name that in ca_file";
-        (FailureReason::Connection, Retry::Never, remedy.to_owned())
     } else if error.is_connect() && text.contains("dns error") {
         let remedy = "; check the host name in the configuration and this machine's name resolution";
         (FailureReason::Connection, again, remedy.to_owned())
@@ -122,6 +123,30 @@ fn request_failure(error: &reqwest::Error, outgoing: &Outgoing, proxied: Option<
     let by = proxied.map(|proxied| format!(" by the proxy {}", proxied.url)).unwrap_or_default();
     let message = format!("{} {}{by}: {text}{remedy}", outgoing.method, shown(&outgoing.url));
     Failure { error: SourceError::new(reason, message), retry }
+}
+
+/// What TLS that failed needs.
+fn no_tls(error: &rustls::Error, connecting: bool) -> (Retry, String) {
+    match error {
+        // A certificate does not get better within a minute.
+        rustls::Error::InvalidCertificate(why) => (Retry::Never, format!("; {}", certificate_remedy(why))),
+        _ if connecting => {
+            (Retry::After { asked: None, fresh: true }, "; is this the address of an https service?".to_owned())
+        }
+        _ => (Retry::After { asked: None, fresh: true }, String::new()),
+    }
+}
+
+/// What to look at where no connection was there in time.
+fn nothing_answers(proxied: Option<&Proxied>) -> String {
+    match proxied {
+        Some(Proxied { whence, .. }) => {
+            format!("; no way through the proxy in time: check {whence} and that the proxy reaches the host")
+        }
+        None => "; nothing answers there in time: check name resolution and firewall, or whether a proxy is needed \
+                 (proxy_url)"
+            .to_owned(),
+    }
 }
 
 /// What a proxy that made no tunnel needs. The client tells the cases apart by its words only.

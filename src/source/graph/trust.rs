@@ -4,22 +4,25 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::CertificateError;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::errors::one_line;
+use crate::config::MAX_CERTIFICATES_BYTES;
 use crate::source::SourceError;
 use crate::status::FailureReason;
-
-/// The largest bundle of certificates: the public web's roots take some 250 KiB.
-const MAX_CERTIFICATES_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The certificates that the system trusts. Finding and reading them takes some milliseconds.
 pub(super) fn system_roots() -> rustls::RootCertStore {
     let mut roots = rustls::RootCertStore::empty();
     // A system without certificates can still reach a service that `ca_file` vouches for, and a
     // certificate that cannot be read is no reason to distrust the others.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let loaded = rustls_native_certs::load_native_certs();
+    for error in &loaded.errors {
+        tracing::debug!(error = %one_line(&error.to_string()), "a certificate of the system cannot be read");
+    }
+    roots.add_parsable_certificates(loaded.certs);
     roots
 }
 
@@ -64,6 +67,22 @@ pub(super) fn config(
     Ok(config)
 }
 
+/// What mends a certificate that was refused.
+pub fn certificate_remedy(why: &CertificateError) -> &'static str {
+    match why {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "whoever runs that service has to renew it, unless this machine's clock is wrong"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "this machine's clock is likely wrong"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "name the service by the name that its certificate has"
+        }
+        _ => "if the service or a proxy has its certificate from a private authority, name that in ca_file",
+    }
+}
+
 fn unusable(path: &Path, why: &str) -> SourceError {
     SourceError::new(FailureReason::Credential, format!("ca_file {}: {why}", path.display()))
 }
@@ -81,6 +100,20 @@ fn add_certificates(roots: &mut rustls::RootCertStore, pem: &[u8]) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_that_is_refused_has_its_own_remedy() {
+        use CertificateError::*;
+        let said =
+            [Expired, NotValidYet, NotValidForName, UnknownIssuer, BadSignature].map(|why| certificate_remedy(&why));
+        insta::assert_snapshot!(said.join("\n"), @r"
+        whoever runs that service has to renew it, unless this machine's clock is wrong
+        this machine's clock is likely wrong
+        name the service by the name that its certificate has
+        if the service or a proxy has its certificate from a private authority, name that in ca_file
+        if the service or a proxy has its certificate from a private authority, name that in ca_file
+        ");
+    }
 
     #[test]
     fn what_is_no_file_of_certificates_is_told_with_the_remedy() {

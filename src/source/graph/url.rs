@@ -1,7 +1,8 @@
 //! Which addresses are believed: the configured origin, https or loopback, and nothing else.
 
-use url::{Host, Url};
+use url::Url;
 
+use crate::config::proxy::is_loopback;
 use crate::source::SourceError;
 use crate::status::FailureReason;
 
@@ -14,16 +15,6 @@ pub(super) fn is_protected(url: &Url) -> bool {
         "https" => true,
         "http" => is_loopback(url),
         _ => false,
-    }
-}
-
-/// Whether the host is the machine itself.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        None => false,
     }
 }
 

@@ -21,6 +21,9 @@ const OF_EXPORT_JOB: &[&str] = &[
     "DeviceManagementApps.ReadWrite.All",
     "DeviceManagementManagedDevices.ReadWrite.All",
 ];
+/// All of these are needed to look up enrolment states, one for each list of devices.
+const OF_ENROLLMENT_LOOKUP: &[&str] =
+    &["DeviceManagementServiceConfig.Read.All", "DeviceManagementManagedDevices.Read.All"];
 
 /// What is configured, without secrets.
 pub(super) fn configuration(tenant: &config::Tenant) -> Configuration {
@@ -103,13 +106,15 @@ fn doubt(tenant: &config::Tenant, claims: &Claims, token: &Token, now: DateTime<
     other.then(|| format!("the token is for the tenant {said}, and tenant_id is another; check the credential"))
 }
 
-/// Compares what the token may do with what the source needs.
+/// Compares what the token may do with what the source and the look-up of enrolment states need.
 pub(super) fn permission(tenant: &config::Tenant, claims: &Option<Claims>) -> Finding<()> {
     let not_applicable =
         |why: &str| Finding { outcome: Outcome::NotApplicable(why.to_owned()), detail: None, passed_on: () };
+    let all_of: &[_] = if tenant.enrollment_lookup.is_some() { OF_ENROLLMENT_LOOKUP } else { &[] };
     let any_of = match &tenant.source {
         config::Source::SessionsReport { .. } => OF_SESSIONS_REPORT,
         config::Source::ExportJob { .. } => OF_EXPORT_JOB,
+        _ if !all_of.is_empty() => &[],
         config::Source::Collection { .. } => {
             return not_applicable("what a collection asks for is up to the service at source.path");
         }
@@ -118,19 +123,39 @@ pub(super) fn permission(tenant: &config::Tenant, claims: &Option<Claims>) -> Fi
     let Some(claims) = claims else {
         return not_applicable(match tenant.credential {
             Credential::None => "the credential's kind is none",
+            _ if !all_of.is_empty() => {
+                "the token does not say what it may do; the next step shows it of the reports, and \
+                 enrollment_lookup_up of the devices"
+            }
             _ => "the token does not say what it may do; the next step shows it",
         });
     };
-    let has = |wanted: &str| claims.roles.iter().chain(&claims.scopes).any(|name| name == wanted);
-    let found: Vec<_> = any_of.iter().copied().filter(|wanted| has(wanted)).collect();
-    let outcome = if found.is_empty() {
-        Outcome::Warning(format!(
-            "the token names none of the permissions that the source needs; grant the application {} as an application \
-             permission of Microsoft Graph and give admin consent (a new permission takes effect with the next token)",
-            any_of.join(" or ")
-        ))
-    } else {
-        Outcome::Fine
-    };
-    Finding { outcome, detail: Some(Detail::Permission(Permission { any_of, found })), passed_on: () }
+    let names = |wanted: &str| claims.roles.iter().chain(&claims.scopes).any(|name| name == wanted);
+    // To write includes to read.
+    let lacks = |wanted: &&&str| !names(wanted) && !names(&wanted.replace(".Read.", ".ReadWrite."));
+    let mut found: Vec<_> = any_of.iter().copied().filter(|wanted| names(wanted)).collect();
+    let doubts = [
+        (found.is_empty() && !any_of.is_empty())
+            .then(|| ungranted("none of the permissions that the source needs", any_of, " or ")),
+        Some(all_of.iter().filter(lacks).copied().collect::<Vec<_>>()).filter(|lacking| !lacking.is_empty()).map(
+            |lacking| {
+                let lacking = ungranted("not every permission that enrollment_lookup needs", &lacking, " and ");
+                format!("{lacking}, or set enrollment_lookup to false")
+            },
+        ),
+    ];
+    let doubts: Vec<_> = doubts.into_iter().flatten().collect();
+    let of_lookup = all_of.iter().copied().filter(|wanted| names(wanted));
+    let of_lookup: Vec<_> = of_lookup.filter(|wanted| !found.contains(wanted)).collect();
+    found.extend(of_lookup);
+    let outcome = if doubts.is_empty() { Outcome::Fine } else { Outcome::Warning(doubts.join("; ")) };
+    Finding { outcome, detail: Some(Detail::Permission(Permission { any_of, all_of, found })), passed_on: () }
+}
+
+fn ungranted(what: &str, permissions: &[&str], joined_by: &str) -> String {
+    format!(
+        "the token names {what}; grant the application {} as an application permission of Microsoft Graph and give \
+         admin consent (a new permission takes effect with the next token)",
+        permissions.join(joined_by)
+    )
 }

@@ -12,7 +12,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate, X509Name};
 
 use super::Trust;
 use crate::source::SourceError;
-use crate::source::graph::{one_line, roots};
+use crate::source::graph::{certificate_remedy, one_line, roots};
 use crate::status::FailureReason;
 
 /// What people ask of a certificate.
@@ -136,28 +136,23 @@ pub(super) fn refusal(error: &CertificateError, authority: &str, certificate: Op
     let on = |time: fn(&Certificate) -> DateTime<Utc>| {
         certificate.map_or_else(String::new, |certificate| format!(" on {}", time(certificate).format("%Y-%m-%d")))
     };
-    match error {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => format!(
-            "the certificate of {authority}{by} expired{}; whoever runs that service has to renew it, unless this \
-             machine's clock is wrong",
-            on(|certificate| certificate.not_after)
-        ),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => format!(
-            "the certificate of {authority}{by} becomes valid{} only; this machine's clock is likely wrong",
-            on(|certificate| certificate.not_before)
-        ),
-        CertificateError::UnknownIssuer => format!(
-            "no trusted authority vouches for the certificate of {authority}{by}; if the service or a proxy has its \
-             certificate from a private authority, name that in ca_file"
-        ),
+    let problem = match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            format!("the certificate of {authority}{by} expired{}", on(|certificate| certificate.not_after))
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            let on = on(|certificate| certificate.not_before);
+            format!("the certificate of {authority}{by} becomes valid{on} only")
+        }
+        CertificateError::UnknownIssuer => {
+            format!("no trusted authority vouches for the certificate of {authority}{by}")
+        }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             let subject =
                 certificate.map_or_else(String::new, |certificate| format!(" but for {}", certificate.subject));
-            format!(
-                "the certificate of {authority}{by} is not for this name{subject}; name the service by the name that \
-                 its certificate has"
-            )
+            format!("the certificate of {authority}{by} is not for this name{subject}")
         }
         other => format!("the certificate of {authority}{by} is refused: {}", one_line(&other.to_string())),
-    }
+    };
+    format!("{problem}; {}", certificate_remedy(error))
 }

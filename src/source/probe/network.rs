@@ -12,6 +12,7 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 
 use super::certificate::{self, Witness};
+use super::dial;
 use super::{Connection, Detail, Finding, Host, Outcome};
 use crate::config;
 use crate::source::SourceError;
@@ -142,8 +143,8 @@ async fn shake_hands(target: &Target, host: &Host, caller: &Caller<'_>) -> (Conn
     }
     let attempt = async {
         let addresses: Vec<_> = host.addresses.iter().map(|address| SocketAddr::new(*address, target.port)).collect();
-        let stream =
-            TcpStream::connect(&addresses[..]).await.map_err(|error| unreachable(target, &error.to_string()))?;
+        let stream = dial::connect(&addresses, caller.patience).await;
+        let stream = stream.map_err(|error| unreachable(target, &error.to_string()))?;
         connection.address = stream.peer_addr().ok().map(|address| address.ip());
         if target.encrypted {
             handshake(target, caller, stream, &mut connection).await?;

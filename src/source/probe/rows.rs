@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::{Columns, Detail, Finding, Outcome, PageRead, PropertyFound};
 use crate::session::{Label, Os, Property, Role, SessionReport};
 use crate::source::columns::Survey;
-use crate::source::{Page, Source, SourceError};
+use crate::source::{Page, SetAside, Source, SourceError};
+use crate::status::FailureReason;
 
 /// Without these a session cannot be counted.
 const COUNTED_BY: [Property; 2] = [Property::Id, Property::EndDateTime];
@@ -34,17 +35,36 @@ pub(super) async fn read(source: &Source) -> Finding<Read> {
         Ok(page) => {
             let page = page.unwrap_or_default();
             let (rows, rejected) = (page.rows() as u64, page.rejects.len() as u64);
-            let outcome = page.rejects.first().map_or(Outcome::Fine, |first| {
-                let message = format!(
-                    "{rejected} of {rows} rows cannot be read, the first for this reason: {first}; they are counted in \
-                     reports_rejected_total, and as sessions once they are repaired"
-                );
-                Outcome::Warning(message)
-            });
+            let set_aside = reading.set_aside();
+            if let Some(SetAside { files, first }) = &set_aside
+                && rows == 0
+            {
+                let message = format!("no row was found; files set aside: {files}, the first for this reason: {first}");
+                let outcome = Outcome::Failed(SourceError::new(FailureReason::Files, message));
+                return Finding { outcome, detail: None, passed_on: Read::default() };
+            }
+            let outcome = trouble(&page, set_aside).map_or(Outcome::Fine, Outcome::Warning);
             let detail = Some(Detail::Page(PageRead { rows: Some(rows), rejected, total }));
             Finding { outcome, detail, passed_on: Read { page: Some(page), survey, unreadable: None } }
         }
     }
+}
+
+/// What of a page, and of the files before it, could not be read.
+fn trouble(page: &Page, set_aside: Option<SetAside>) -> Option<String> {
+    let files = set_aside.map(|SetAside { files, first }| {
+        format!("files set aside: {files}, the first for this reason: {first}; mend them or take them away")
+    });
+    let rows = page.rejects.first().map(|first| {
+        format!(
+            "{} of {} rows cannot be read, the first for this reason: {first}; they are counted in \
+             reports_rejected_total, and as sessions once they are repaired",
+            page.rejects.len(),
+            page.rows()
+        )
+    });
+    let all: Vec<_> = files.into_iter().chain(rows).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// Says where each property is found, and what it holds.

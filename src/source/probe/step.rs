@@ -146,11 +146,13 @@ pub struct Token {
     pub scopes: Option<Vec<String>>,
 }
 
-/// The permissions that the source needs.
+/// The permissions that the source and the look-up of enrolment states need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permission {
-    /// Any one of these is enough.
+    /// Any one of these is enough for the source; none where it needs none that is known.
     pub any_of: &'static [&'static str],
+    /// All of these are needed for the look-up; none where it is off.
+    pub all_of: &'static [&'static str],
     /// Those of them that the token has.
     pub found: Vec<&'static str>,
 }

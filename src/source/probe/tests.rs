@@ -3,14 +3,15 @@
 
 use std::sync::Mutex;
 
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use chrono::TimeDelta;
+use insta::assert_snapshot;
 
 use super::network::rough;
 use super::*;
 use crate::session::Label as _;
+use crate::source::Far;
 use crate::source::testing::{Fake, answer, report_tenant};
-use crate::source::{Far, SourceError};
-use crate::status::FailureReason;
 
 #[test]
 fn lengths_of_time_are_said_in_their_largest_unit() {
@@ -79,19 +80,93 @@ async fn a_tenant_that_cannot_even_be_set_up_is_told_in_its_first_step() {
     assert!(fake.received().is_empty());
 }
 
-#[tokio::test]
-async fn files_are_looked_at_without_asking_anyone() {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("a"), r#"{"id":"a","endDateTime":"2026-03-19T12:00:00Z"}"#).unwrap();
-    let name = directory.path().display();
-    let yaml = format!("tenants: [{{name: a, source: {{kind: files, directory: '{name}'}}}}]");
+/// The steps of a look at a directory of files.
+async fn look_at_files(directory: &std::path::Path) -> Vec<Step> {
+    let yaml = format!("tenants: [{{name: a, source: {{kind: files, directory: '{}'}}}}]", directory.display());
     let config = config::Config::from_yaml(&yaml, std::path::Path::new("test.yaml")).unwrap();
     let network = Arc::new(Network::new(|_| None));
     let now = || DateTime::from_timestamp(1_773_921_600, 0).unwrap_or_default();
-    let steps = Probe::new(&config.tenants[0], network, now, Arc::new(Told::default())).online().await;
-    let of = |name: StepName| steps.iter().find(|step| step.name == name).map(|step| &step.outcome);
-    assert!(matches!(of(StepName::Read), Some(Outcome::Fine)), "{steps:?}");
+    Probe::new(&config.tenants[0], network, now, Arc::new(Told::default())).online().await
+}
+
+fn outcome(steps: &[Step], name: StepName) -> &Outcome {
+    &steps.iter().find(|step| step.name == name).unwrap().outcome
+}
+
+const FILE: &str = r#"{"id":"a","endDateTime":"2026-03-19T12:00:00Z"}"#;
+
+#[tokio::test]
+async fn files_are_looked_at_without_asking_anyone() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("a"), FILE).unwrap();
+    let steps = look_at_files(directory.path()).await;
+    assert!(matches!(outcome(&steps, StepName::Read), Outcome::Fine), "{steps:?}");
     for name in [StepName::NameResolution, StepName::Tls, StepName::Token, StepName::Permission, StepName::Clock] {
-        assert!(matches!(of(name), Some(Outcome::NotApplicable(_))), "{steps:?}");
+        assert!(matches!(outcome(&steps, name), Outcome::NotApplicable(_)), "{steps:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_export_that_does_not_come_is_not_waited_for_as_a_poll_does() {
+    let began = tokio::time::Instant::now();
+    let Finding { outcome, .. } = soon::<()>(std::future::pending()).await;
+    assert_eq!(began.elapsed().as_secs(), EXPORT_PATIENCE.as_secs());
+    let Outcome::Failed(error) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(error.reason, FailureReason::Timeout);
+    insta::assert_snapshot!(error.message, @"the export is not there after 120 s; the service takes longer at times and leaves jobs unfinished: run check again, polls wait longer");
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_read_fail_the_look_and_beside_others_they_are_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let bad = directory.path().join("bad.csv");
+    std::fs::write(&bad, "A,B\n1,2\n").unwrap();
+    let steps = look_at_files(directory.path()).await;
+    let Outcome::Failed(error) = outcome(&steps, StepName::Read) else { panic!("{steps:?}") };
+    assert_eq!(error.reason, FailureReason::Files);
+    assert_snapshot!(error.message, @"no row was found; files set aside: 1, the first for this reason: bad.csv: the report has no column for id, startDateTime, endDateTime; it has A, B: name the right ones under source.columns");
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+    std::fs::File::options().append(true).open(bad).unwrap().set_modified(long_ago).unwrap();
+    std::fs::write(directory.path().join("good"), FILE).unwrap();
+    let steps = look_at_files(directory.path()).await;
+    let Outcome::Warning(message) = outcome(&steps, StepName::Read) else { panic!("{steps:?}") };
+    assert_snapshot!(message, @"files set aside: 1, the first for this reason: bad.csv: the report has no column for id, startDateTime, endDateTime; it has A, B: name the right ones under source.columns; mend them or take them away");
+}
+
+#[tokio::test]
+async fn a_look_up_needs_its_permissions_whatever_the_source_needs() {
+    let directory = tempfile::tempdir().unwrap();
+    let token_file = directory.path().join("token");
+    let fake = Fake::start(Vec::new()).await;
+    let files = config::Source::Files { directory: directory.path().into(), columns: Vec::new() };
+    let mut said = Vec::new();
+    for (source, lookup, roles) in [
+        (Some(&files), false, &[][..]),
+        (Some(&files), true, &["DeviceManagementManagedDevices.Read.All"]),
+        (
+            Some(&files),
+            true,
+            &["DeviceManagementServiceConfig.ReadWrite.All", "DeviceManagementManagedDevices.Read.All"],
+        ),
+        (None, true, &[]),
+        (None, true, &["DeviceManagementServiceConfig.Read.All", "DeviceManagementManagedDevices.Read.All"]),
+    ] {
+        let claims = BASE64_URL_SAFE_NO_PAD.encode(serde_json::json!({ "roles": roles }).to_string());
+        std::fs::write(&token_file, format!("e30.{claims}.c2ln")).unwrap();
+        let mut tenant = report_tenant(&fake);
+        tenant.credential = config::Credential::BearerTokenFile { token_file: token_file.clone() };
+        tenant.enrollment_lookup = lookup.then_some(Duration::from_secs(3600));
+        tenant.source = source.unwrap_or(&tenant.source).clone();
+        let network = Arc::new(Network::new(|_| None));
+        let steps = Probe::new(&tenant, network, DateTime::default, Arc::new(Told::default())).online().await;
+        let step = steps.iter().find(|step| step.name == StepName::Permission).unwrap();
+        said.push(format!("{:?}", step.outcome));
+    }
+    insta::assert_snapshot!(said.join("\n"), @r#"
+    NotApplicable("the reports are files, for which nobody is asked")
+    Warning("the token names not every permission that enrollment_lookup needs; grant the application DeviceManagementServiceConfig.Read.All as an application permission of Microsoft Graph and give admin consent (a new permission takes effect with the next token), or set enrollment_lookup to false")
+    Fine
+    Warning("the token names none of the permissions that the source needs; grant the application DeviceManagementServiceConfig.Read.All or DeviceManagementConfiguration.Read.All as an application permission of Microsoft Graph and give admin consent (a new permission takes effect with the next token); the token names not every permission that enrollment_lookup needs; grant the application DeviceManagementServiceConfig.Read.All and DeviceManagementManagedDevices.Read.All as an application permission of Microsoft Graph and give admin consent (a new permission takes effect with the next token), or set enrollment_lookup to false")
+    Fine
+    "#);
 }

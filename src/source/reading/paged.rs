@@ -190,7 +190,9 @@ impl<P: Rows> Paged<P> {
         let endless = if self.rows > MAX_ROWS {
             format!("more than {MAX_ROWS} rows")
         } else if self.pages >= MAX_PAGES {
-            format!("more than {MAX_PAGES} pages; a larger source.page_size makes fewer")
+            let has_key = !self.paging.request().endpoint.lists_devices();
+            let remedy = if has_key { "; a larger source.page_size makes fewer" } else { "" };
+            format!("more than {MAX_PAGES} pages{remedy}")
         } else if self.empty_pages >= MAX_EMPTY_PAGES {
             format!("{MAX_EMPTY_PAGES} empty pages in a row")
         } else {

@@ -84,6 +84,17 @@ fn the_environments_proxy_is_used_where_none_is_configured() {
 }
 
 #[test]
+fn a_machine_without_certificates_is_told_so_once_and_ca_file_is_enough() {
+    let (lab, proxy) = behind_a_proxy();
+    let url = format!("http://user:s3cr3t@{}", proxy.address);
+    let nothing = [("HTTPS_PROXY", &*url), ("SSL_CERT_FILE", "/dev/null"), ("SSL_CERT_DIR", "/dev/null")];
+    let output = once(&lab, "", &nothing);
+    check(&lab, &proxy, &output);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(log.matches("This machine has no CA certificates").count(), 1, "{log}");
+}
+
+#[test]
 fn a_variable_that_cannot_be_understood_stops_the_program_with_its_name() {
     let (lab, _proxy) = behind_a_proxy();
     let output = once(&lab, "", &[("HTTPS_PROXY", "socks5://user:s3cr3t@127.0.0.1:1080")]);

@@ -13,6 +13,7 @@ use super::super::{Directory, Files};
 use crate::source::columns::Columns;
 use crate::source::reading::Reading;
 use crate::source::{Endpoint, Observer, SourceError};
+use crate::status::FailureReason;
 
 #[derive(Default)]
 struct SetAside(AtomicU64);
@@ -109,6 +110,18 @@ async fn files_are_read_oldest_first_and_again_only_when_they_change() {
 }
 
 #[tokio::test]
+async fn the_newest_file_tells_how_much_time_has_passed() {
+    let bench = Bench::new();
+    assert_eq!(bench.read().await.0.written(), Some(DateTime::UNIX_EPOCH));
+    bench.drop("a", &ended("a"), 5);
+    bench.drop("b", &ended("b"), 9);
+    let newest = fs::metadata(bench.place.path().join("a")).unwrap().modified().unwrap();
+    for _ in 0..2 {
+        assert_eq!(bench.read().await.0.written(), Some(newest.into()));
+    }
+}
+
+#[tokio::test]
 async fn what_was_not_committed_is_read_again() {
     let bench = Bench::new();
     bench.drop("a", &ended("a"), 1);
@@ -120,6 +133,20 @@ async fn what_was_not_committed_is_read_again() {
     assert_eq!(bench.committed().await, ["a"]);
     assert_eq!(bench.set_aside(), 1);
     assert!(bench.committed().await.is_empty());
+}
+
+#[tokio::test]
+async fn files_that_were_read_before_a_failure_need_not_be_read_again() {
+    let bench = Bench::new();
+    bench.drop("a", &ended("a"), 2);
+    bench.drop("b", &ended("b"), 1);
+    let mut reading = Reading::new(Files::new(bench.directory.clone()));
+    for _ in 0..2 {
+        assert_eq!(reading.next_page().await.unwrap().unwrap().rows(), 1);
+    }
+    // The first file's end was heard on the way to the second's page; the second's was not.
+    reading.committed();
+    assert_eq!(bench.committed().await, ["b"]);
 }
 
 #[tokio::test]
@@ -162,6 +189,20 @@ async fn a_session_in_progress_stays_until_a_file_shows_its_end_or_none_tells_of
     assert_eq!((sorted().await, sorted().await), (vec!["d?".to_owned()], vec!["d?".to_owned()]));
     fs::remove_file(bench.place.path().join("3")).unwrap();
     assert!(sorted().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_thread_hangs_no_other_one_waits_for_the_file_system() {
+    let bench = Bench::new();
+    bench.drop("a", &ended("a"), 1);
+    let hanging = bench.directory.thread.clone().lock_owned().await;
+    for _ in 0..2 {
+        let error = Reading::new(Files::new(bench.directory.clone())).next_page().await.unwrap_err();
+        assert_eq!(error.reason, FailureReason::Timeout);
+    }
+    assert_eq!(Arc::strong_count(&bench.directory.thread), 2, "nobody else waits");
+    drop(hanging);
+    assert_eq!(bench.committed().await, ["a"]);
 }
 
 #[tokio::test]

@@ -79,18 +79,15 @@ impl Cli {
         // A group of its own, so that what the shell starts can be ended with it.
         #[cfg(unix)]
         command.process_group(0);
-        let mut child = command.spawn().map_err(Outcome::NotStarted)?;
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let mut group = Group(command.spawn().map_err(Outcome::NotStarted)?);
+        let (stdout, stderr) = (group.0.stdout.take(), group.0.stderr.take());
         let ended = async {
             let (stdout, stderr) = tokio::join!(up_to_limit(stdout), up_to_limit(stderr));
-            io::Result::Ok(Output { status: child.wait().await?, stdout: stdout?, stderr: stderr? })
+            io::Result::Ok(Output { status: group.0.wait().await?, stdout: stdout?, stderr: stderr? })
         };
         match tokio::time::timeout(self.timeout, ended).await {
             Ok(output) => output.map_err(Outcome::NotStarted),
-            Err(_) => {
-                end_group(&mut child);
-                Err(Outcome::TimedOut)
-            }
+            Err(_) => Err(Outcome::TimedOut),
         }
     }
 }
@@ -119,19 +116,26 @@ impl std::fmt::Debug for Cli {
 async fn up_to_limit(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(stream) = stream {
-        // Whoever writes more is stopped by the full pipe, and ended when the time is over.
+        // What is left is not read: the pipe is closed, which ends whoever goes on writing.
         stream.take(MAX_OUTPUT_BYTES).read_to_end(&mut bytes).await?;
     }
     Ok(bytes)
 }
 
-fn end_group(child: &mut Child) {
-    #[cfg(unix)]
-    if let Some(id) = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())) {
-        // It fails where all of them have ended already.
-        let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
+/// A child and what it starts. Whoever stops waiting for it ends them all: the time is over, or nobody wants
+/// the answer any more.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // A child that was waited for has no id any more: it may be another's.
+        #[cfg(unix)]
+        if let Some(id) = self.0.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())) {
+            // It fails where all of them have ended already.
+            let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
+        }
+        let _ = self.0.start_kill();
     }
-    let _ = child.start_kill();
 }
 
 /// What `az` said on standard error, with the remedy.
@@ -149,4 +153,36 @@ fn refused(said: &str) -> String {
 
 fn elsewhere() -> &'static str {
     "this kind needs the Azure CLI beside the exporter; choose another kind for containers and services"
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// The shell's own child holds a pipe: once its other end is closed, nobody is left.
+    #[tokio::test]
+    async fn what_az_starts_ends_with_whoever_waits_for_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+        let script = format!("(echo started; exec sleep 1000) > '{}' & wait", pipe.display());
+        let cli = Cli::new();
+        let arguments = ["-c", &script].map(OsStr::new);
+        let mut running = Box::pin(cli.run_bounded(OsStr::new("sh"), &arguments));
+        let mut heard = Vec::new();
+        let read = async {
+            let mut pipe = tokio::net::unix::pipe::OpenOptions::new().open_receiver(&pipe).unwrap();
+            while !heard.ends_with(b"started\n") {
+                tokio::select! {
+                    _ = &mut running => panic!("it ended by itself"),
+                    byte = pipe.read_u8() => heard.extend(byte),
+                }
+            }
+            pipe
+        };
+        let mut pipe = read.await;
+        drop(running);
+        let rest = tokio::time::timeout(Duration::from_secs(60), pipe.read_to_end(&mut heard)).await;
+        assert_eq!(rest.unwrap().unwrap(), 0, "the pipe is closed");
+    }
 }

@@ -11,12 +11,10 @@ use tokio::io::AsyncReadExt as _;
 
 use super::certificate::Certificate;
 use super::redact;
-use crate::config::{Credential, Secret};
+use crate::config::{Credential, MAX_SECRET_BYTES, Secret};
 use crate::source::SourceError;
 use crate::status::FailureReason;
 
-/// A file with a secret, a token or a certificate with its chain holds some KiB; more is the wrong file.
-const MAX_SECRET_BYTES: u64 = 64 * 1024;
 /// How often a file that cannot be used is looked at again where nothing else is left: whoever replaces
 /// it may be half-way.
 const LOOKS: u32 = 5;
