@@ -168,19 +168,19 @@ fn a_token_from_a_file_is_read_too() {
     };
     assert_snapshot!(check("opaque-token"), @"
         permission not_applicable: the token does not say what it may do; the next step shows it
-        read failed unauthorized: POST https://localhost:PORT/beta/deviceManagement/reports/getRemoteAssistanceSessionsReport answered 401 Unauthorized: InvalidAuthenticationToken: IDX14100: JWT is not well formed (request-id GUID); the service does not accept the token: check that credential, tenant_id, cloud and graph_url belong together
+        read failed unauthorized: POST https://localhost:PORT/beta/deviceManagement/reports/getRemoteAssistanceSessionsReport answered 401 Unauthorized: InvalidAuthenticationToken: IDX14100: JWT is not well formed (request-id GUID); the service does not accept the token: check that credential, tenant_id, cloud and graph_url belong together, and that whatever writes token_file keeps it fresh
         columns skipped: not done, because read failed
         ");
     assert_snapshot!(check(&jwt(serde_json::json!({"exp": 1_700_000_000, "roles": ["User.Read.All"]}))), @"
         token warning: the token expired at 2023-11-14 22:13:20 UTC; whatever writes it has to renew it in time
         permission warning: the token names none of the permissions that the source needs; grant the application DeviceManagementServiceConfig.Read.All or DeviceManagementConfiguration.Read.All as an application permission of Microsoft Graph and give admin consent (a new permission takes effect with the next token)
-        read failed unauthorized: POST https://localhost:PORT/beta/deviceManagement/reports/getRemoteAssistanceSessionsReport answered 401 Unauthorized: InvalidAuthenticationToken: IDX14100: JWT is not well formed (request-id GUID); the service does not accept the token: check that credential, tenant_id, cloud and graph_url belong together
+        read failed unauthorized: POST https://localhost:PORT/beta/deviceManagement/reports/getRemoteAssistanceSessionsReport answered 401 Unauthorized: InvalidAuthenticationToken: IDX14100: JWT is not well formed (request-id GUID); the service does not accept the token: check that credential, tenant_id, cloud and graph_url belong together, and that whatever writes token_file keeps it fresh
         columns skipped: not done, because read failed
         ");
     let other = serde_json::json!({"tid": "99999999-8888-7777-6666-555555555555", "scp": "DeviceManagementConfiguration.Read.All"});
     assert_snapshot!(check(&jwt(other)), @"
         token warning: the token is for the tenant GUID, and tenant_id is another; check the credential
-        read failed unauthorized: POST https://localhost:PORT/beta/deviceManagement/reports/getRemoteAssistanceSessionsReport answered 401 Unauthorized: InvalidAuthenticationToken: IDX14100: JWT is not well formed (request-id GUID); the service does not accept the token: check that credential, tenant_id, cloud and graph_url belong together
+        read failed unauthorized: POST https://localhost:PORT/beta/deviceManagement/reports/getRemoteAssistanceSessionsReport answered 401 Unauthorized: InvalidAuthenticationToken: IDX14100: JWT is not well formed (request-id GUID); the service does not accept the token: check that credential, tenant_id, cloud and graph_url belong together, and that whatever writes token_file keeps it fresh
         columns skipped: not done, because read failed
         ");
 }
