@@ -6,7 +6,7 @@
 //!
 //! - [`Supervisor`] runs a loop for each tenant, `schedule` says when it polls, [`Lanes`] how many do at
 //!   a time, `isolation` keeps one poll's defects to itself, `cycle` is the poll, `enrollment` looks up
-//!   what reports lack, `told` is what the log hears of it. [`reconcile`] says what another configuration
+//!   what reports lack, `told` is what the log hears of it. [`reconcile()`] says what another configuration
 //!   changes.
 //!
 //! Invariants: polls of one tenant never overlap, not even across a reload; a tenant that fails or

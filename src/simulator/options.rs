@@ -22,7 +22,7 @@ pub struct Options {
     pub tenants: Vec<TenantOptions>,
     /// The port on 127.0.0.1; 0 lets the system choose. Blob storage always has one that it chose.
     pub port: u16,
-    /// Listens on [::1] instead.
+    /// Listens on `[::1]` instead.
     pub ipv6: bool,
     /// Which versions of HTTP are spoken.
     pub protocols: Protocols,
