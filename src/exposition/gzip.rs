@@ -27,7 +27,7 @@ pub struct Part {
     length: u64,
 }
 
-/// The uncompressed part of a member, as it is built.
+/// A member as it is built: its parts so far, and what its end has to say of them.
 #[derive(Debug)]
 pub struct Member {
     chunks: Vec<Bytes>,

@@ -2,8 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Cursor, Write};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +13,7 @@ use remote_assistance_exporter::clock;
 use remote_assistance_exporter::simulator::{Session, TenantOptions};
 use serde_json::{Value, json};
 
+use super::mounts;
 use super::support::{Exporter, Lab, Scrape};
 
 const TENANT: &str = "contoso";
@@ -253,33 +253,14 @@ fn the_horizon_follows_the_newest_file_and_not_the_machines_clock_alone() {
     exporter.stop();
 }
 
-/// Writes zeros until the disk takes no more.
-fn fill(path: &Path) {
-    let mut file = File::create(path).unwrap();
-    let error = loop {
-        if let Err(error) = file.write_all(&[0; 4096]) {
-            break error;
-        }
-    };
-    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
-}
-
 #[test]
 fn what_could_not_be_committed_is_read_again() {
     let drop = Place::new();
-    fs::create_dir(drop.place.path().join("data")).unwrap();
-    let mut command = Command::new("unshare");
-    if fs::metadata("/proc/self").unwrap().uid() != 0 {
-        command.args(["--user", "--map-root-user"]);
-    }
-    let mount = "set -e; mount -t tmpfs -o size=16m tmpfs \"$0\"; exec \"$@\"";
-    command.args(["--mount", "sh", "-c", mount]).arg(drop.place.path().join("data"));
-    command.arg(env!("CARGO_BIN_EXE_remote-assistance-exporter"));
-    command.args(drop.arguments()).arg("--web.listen-address=127.0.0.1:0");
-    let mut exporter = Exporter::spawn(command);
+    let data = drop.place.path().join("data");
+    let mut exporter = mounts::start(&data, "mount -t tmpfs -o size=16m tmpfs \"$0\"", drop.arguments());
     exporter.wait_for_scrape("a poll", |scrape| scrape.sum("up", &[]) == 1.0);
-    let storage = PathBuf::from(format!("/proc/{}/root{}", exporter.id(), drop.place.path().join("data").display()));
-    fill(&storage.join("filler"));
+    let storage = mounts::seen_by(&exporter, &data);
+    mounts::fill(&storage.join("filler"));
     // More than the pages that the ledger has to spare, in two transactions.
     let ids: Vec<_> = (0..4000).map(|number| format!("session-{number}")).collect();
     drop.put("export.csv", csv(&ids.iter().map(String::as_str).collect::<Vec<_>>()));

@@ -21,6 +21,7 @@ mod golden;
 mod ledger;
 mod memory;
 mod microsoft;
+mod mounts;
 mod networks;
 mod once;
 mod prometheus;

@@ -2,32 +2,20 @@
 //! schema, another process. Each with the message that its operator reads.
 
 use std::borrow::Cow;
-use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use remote_assistance_exporter::simulator::{Session, TenantOptions, Truth};
 
+use crate::mounts;
 use crate::support::{Exporter, Lab, Scrape, get};
 
 const TENANT: &str = "contoso";
 
-/// The program in a mount namespace of its own, where `mount` (shell; `$0` is the storage
-/// directory) has run before.
+/// The program on storage of its own; see [`mounts::start`].
 fn start_with_mount(lab: &Lab, global: &str, mount: &str) -> Exporter {
-    let storage = storage(lab);
-    fs::create_dir_all(&storage).unwrap();
-    let mut command = Command::new("unshare");
-    if fs::metadata("/proc/self").unwrap().uid() != 0 {
-        command.args(["--user", "--map-root-user"]);
-    }
-    command.args(["--mount", "sh", "-c", &format!("set -e; {mount}; exec \"$@\"")]).arg(&storage);
-    command.arg(env!("CARGO_BIN_EXE_remote-assistance-exporter"));
-    command.args(lab.arguments(&configuration(lab, global))).arg("--web.listen-address=127.0.0.1:0");
-    Exporter::spawn(command)
+    mounts::start(&storage(lab), mount, lab.arguments(&configuration(lab, global)))
 }
 
 /// A lab of one tenant with a history and nothing that changes by itself.
@@ -84,17 +72,6 @@ fn durable(scrape: &Scrape) -> Vec<(String, f64)> {
     scrape.durable_counters().map(|(series, value)| (series.clone(), value)).collect()
 }
 
-/// Writes zeros until the disk takes no more.
-fn fill(path: &Path) {
-    let mut file = File::create(path).unwrap();
-    let error = loop {
-        if let Err(error) = file.write_all(&[0; 4096]) {
-            break error;
-        }
-    };
-    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
-}
-
 #[test]
 fn a_disk_that_fills_loses_nothing_and_shows_nothing_that_is_not_stored() {
     let lab = lab();
@@ -105,8 +82,8 @@ fn a_disk_that_fills_loses_nothing_and_shows_nothing_that_is_not_stored() {
     assert_truth(&before, &tenant.truth(now));
     assert_eq!(before.value("ledger_commit_failures_total"), 0.0);
 
-    let storage = PathBuf::from(format!("/proc/{}/root{}", exporter.id(), storage(&lab).display()));
-    fill(&storage.join("filler"));
+    let storage = mounts::seen_by(&exporter, &storage(&lab));
+    mounts::fill(&storage.join("filler"));
     // More than the pages that the ledger has to spare, in one transaction.
     tenant.set_sessions((0..4000).map(|number| session(number, now)).collect());
     let failing = |least: f64| move |scrape: &Scrape| scrape.value("ledger_commit_failures_total") >= least;
