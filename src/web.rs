@@ -16,6 +16,7 @@
 //! from a request's first byte to its answer, the time an answer may take to be read, and idleness.
 //! At a stop, listeners close at once, answers in flight go out within a deadline, and the rest is cut.
 
+mod access;
 mod body;
 mod connection;
 mod deadlines;
@@ -37,6 +38,7 @@ use crate::exposition::{Exposition, HttpMetrics};
 use crate::status::Status;
 use route::Routes;
 
+pub use access::{Access, AccessError};
 pub use listen::bind;
 pub use route::{InvalidTelemetryPath, check_telemetry_path};
 
@@ -49,6 +51,8 @@ pub struct State {
     pub http: HttpMetrics,
     /// What the pages and probes tell.
     pub status: Arc<Status>,
+    /// The web configuration in force.
+    pub access: Arc<Access>,
     /// Where reloads are asked for; `None` where that is not allowed over HTTP.
     pub reloads: Option<mpsc::Sender<ReloadRequest>>,
     /// The program's version, for the pages.

@@ -140,14 +140,16 @@ pub fn check_telemetry_path(path: &str) -> Result<(), InvalidTelemetryPath> {
 pub(super) async fn answer(server: Arc<Server>, request: Request<Incoming>) -> Response<Body> {
     let arrived = Instant::now();
     let in_flight = server.state.http.begin();
+    let access = server.state.access.current();
     let route = server.routes.find(request.uri().path());
-    let answer = match (route, request.method()) {
+    let mut answer = match (route, request.method()) {
         _ if !has_one_host(&request) => Answer::text(StatusCode::BAD_REQUEST, "One Host header is needed.\n"),
         (None, _) => Answer::text(StatusCode::NOT_FOUND, "There is no such page.\n"),
         (Some(route), method) if route.methods().contains(method) => respond(&server, route, request.headers()).await,
         (Some(Route::Reload), _) => not_allowed("POST, PUT"),
         (Some(_), _) => not_allowed("GET, HEAD"),
     };
+    access.decorate(&mut answer.headers);
     server.state.http.answered(server.routes.label(route), answer.status.as_u16(), arrived.elapsed());
     answer.into_response(in_flight)
 }
