@@ -1,6 +1,7 @@
 //! The HTTP server over real sockets.
 
 mod client;
+mod crowds;
 mod limits;
 mod pages;
 mod reload;
