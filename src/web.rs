@@ -13,13 +13,15 @@
 //! Elsewhere GET and HEAD are answered, other methods with 405. Bodies of requests are not read.
 //!
 //! Everything that a client can hold is bounded: connections, the size and number of headers, the time
-//! from a request's first byte to its answer, the time an answer may take to be read, and idleness.
+//! from a request's first byte to its answer, the time an answer may take to be read, and idleness. When
+//! connections run out, the one that has waited longest without a request makes room for another.
 //! At a stop, listeners close at once, answers in flight go out within a deadline, and the rest is cut.
 
 mod access;
 mod body;
 mod connection;
 mod deadlines;
+mod descriptors;
 mod landing;
 mod listen;
 mod route;
@@ -30,7 +32,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use http::HeaderValue;
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +40,7 @@ use crate::status::Status;
 use route::Routes;
 
 pub use access::{Access, AccessError};
-pub use listen::bind;
+pub use listen::{Listener, bind};
 pub use route::{InvalidTelemetryPath, check_telemetry_path};
 
 /// What the server serves, and how.
@@ -76,7 +77,7 @@ pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 /// What one client may hold, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at a time. More wait in the system's queue until one ends.
+    /// Connections at a time. For each one more, one that is idle is closed.
     pub connections: usize,
     /// From the first byte of a request to the first byte of its answer.
     pub request: Duration,
@@ -88,11 +89,21 @@ pub struct Limits {
     pub drain: Duration,
 }
 
+impl Limits {
+    /// The usual limits, as far as this process has descriptors for as many connections: their limit is
+    /// raised first.
+    pub fn of_this_process() -> Self {
+        let usual = Self::default();
+        Self { connections: descriptors::room_for(usual.connections), ..usual }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // A few scrapers, probes and browsers use under ten. Far from the usual 1024 descriptors.
-            connections: 256,
+            // A few scrapers, probes and browsers use under ten; a busy proxy some hundred. Each costs at
+            // most its 32 KiB of buffers.
+            connections: 512,
             // Headers come in one packet; rendering takes milliseconds. Scrapers give up after ten seconds.
             request: Duration::from_secs(10),
             // Megabytes over a poor line. Longer than any scraper waits.
@@ -107,7 +118,7 @@ impl Default for Limits {
 }
 
 /// Serves until the stop signal, then drains. The listeners close at the stop.
-pub async fn serve(listeners: Vec<TcpListener>, stop: CancellationToken, state: State) {
+pub async fn serve<L: Into<Listener>>(listeners: Vec<L>, stop: CancellationToken, state: State) {
     let routes = Routes::new(&state.telemetry_path, state.reloads.is_some());
     routes.declare(&state.http);
     let scrapes = if state.max_requests == 0 { Semaphore::MAX_PERMITS } else { state.max_requests };
@@ -118,6 +129,7 @@ pub async fn serve(listeners: Vec<TcpListener>, stop: CancellationToken, state: 
         ready: AtomicBool::new(false),
         state,
     });
+    let listeners = listeners.into_iter().map(Into::into).collect();
     connection::accept_all(listeners, stop, server).await;
 }
 

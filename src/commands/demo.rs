@@ -35,7 +35,7 @@ pub(super) async fn run(cli: &Cli, flags: &Demo, display: &Display) -> Result<()
         .map_err(|error| Failure::Other(format!("{}: {error}; choose another --storage.path", storage.display())))?;
     let config = configuration(&simulator, &storage)?;
     info!(graph = simulator.url(), storage = %storage.display(), "Simulating Microsoft Graph");
-    for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
+    for address in &listeners {
         info!("Open http://{address}/ in a browser; Ctrl-C ends the demo");
     }
     // Nothing to read anew, and whoever closes the demo's terminal means to end it.

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -15,11 +14,12 @@ use super::{Failure, configuration, web_access};
 use crate::cli::Cli;
 use crate::config::Config;
 use crate::poll::Supervisor;
+use crate::web::Listener;
 use crate::{clock, web};
 
 /// What comes from outside: requests and signals.
 pub(super) struct Outside {
-    pub(super) listeners: Vec<TcpListener>,
+    pub(super) listeners: Vec<Listener>,
     pub(super) stop: CancellationToken,
     /// `None` where SIGHUP ends the program, as it does by default.
     pub(super) hangups: Option<Hangups>,
@@ -39,9 +39,10 @@ pub(super) async fn run(cli: &Cli, display: &Display) -> Result<(), Failure> {
 }
 
 /// Binds the addresses first: a port that is taken must not cost a look at the ledger.
-pub(super) fn bind(cli: &Cli) -> Result<Vec<TcpListener>, Failure> {
+pub(super) fn bind(cli: &Cli) -> Result<Vec<Listener>, Failure> {
     let addresses: Vec<_> = cli.listen_addresses().iter().map(ToString::to_string).collect();
-    web::bind(&addresses).map_err(Failure::other)
+    let listeners = web::bind(&addresses).map_err(Failure::other)?;
+    Ok(listeners.into_iter().map(Listener::from).collect())
 }
 
 /// Polls and serves until the stop; then what is under way ends, and the ledger closes. `load` gives the
@@ -56,7 +57,7 @@ pub(super) async fn serve(
     info!(version = BUILD.version, revision = BUILD.revision, "Starting remote-assistance-exporter");
     let access = Arc::new(web_access(cli)?);
     let exporter = Exporter::open(&config, storage, display)?;
-    for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
+    for address in &listeners {
         info!(%address, telemetry_path = cli.telemetry_path(), "Listening");
     }
     let (reloads, requests) = reload::requests();
@@ -72,7 +73,7 @@ pub(super) async fn serve(
         now: clock::now,
         telemetry_path: cli.telemetry_path().to_owned(),
         max_requests: cli.max_requests(),
-        limits: web::Limits::default(),
+        limits: web::Limits::of_this_process(),
     };
     let supervisor = Supervisor::start(exporter.tenants, exporter.writer.clone(), stop.clone());
     let watch = supervisor.watch(status);

@@ -1,13 +1,77 @@
 //! Listening sockets, bound before anything else starts.
 
-use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::{fmt, io};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
+#[cfg(unix)]
+use tokio_util::either::Either;
 
 /// Connections that the system keeps waiting. More than scrapers and browsers ever open at once.
 const BACKLOG: i32 = 1024;
+
+/// A socket that connections come from.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP, over IPv4 or IPv6.
+    Tcp(TcpListener),
+    /// A Unix socket, which systemd may pass.
+    #[cfg(unix)]
+    Unix(UnixListener),
+}
+
+/// One connection.
+#[cfg(unix)]
+pub(super) type Stream = Either<TcpStream, UnixStream>;
+#[cfg(not(unix))]
+pub(super) type Stream = TcpStream;
+
+impl Listener {
+    /// The next connection, and where it comes from: a Unix socket has no addresses.
+    pub(super) async fn accept(&self) -> io::Result<(Stream, Option<IpAddr>)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                // Answers are written whole; waiting for more to send would only delay them.
+                let _ = stream.set_nodelay(true);
+                #[cfg(unix)]
+                let stream = Either::Left(stream);
+                Ok((stream, Some(address.ip())))
+            }
+            #[cfg(unix)]
+            Self::Unix(listener) => Ok((Either::Right(listener.accept().await?.0), None)),
+        }
+    }
+}
+
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Self {
+        Self::Tcp(listener)
+    }
+}
+
+/// `address:port`, or the path of a Unix socket.
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(listener) => match listener.local_addr() {
+                Ok(address) => address.fmt(f),
+                Err(_) => f.write_str("unknown"),
+            },
+            #[cfg(unix)]
+            Self::Unix(listener) => match listener.local_addr() {
+                Ok(address) => match address.as_pathname() {
+                    Some(path) => path.display().fmt(f),
+                    None => f.write_str("unnamed"),
+                },
+                Err(_) => f.write_str("unknown"),
+            },
+        }
+    }
+}
 
 /// Binds every address: `host:port`, or `:port` for every interface, IPv6 and IPv4. A name is bound to
 /// its first address, IPv4 before IPv6. Port 0 lets the system choose.
@@ -82,8 +146,7 @@ mod tests {
     async fn a_bare_port_is_reached_by_ipv4() {
         let listeners = bind(&[":0".to_owned()]).unwrap();
         let port = listeners[0].local_addr().unwrap().port();
-        let (client, accepted) =
-            tokio::join!(tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)), listeners[0].accept());
+        let (client, accepted) = tokio::join!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)), listeners[0].accept());
         assert_eq!(client.unwrap().local_addr().unwrap().port(), accepted.unwrap().1.port());
     }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, RETRY_AFTER,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, RETRY_AFTER,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::error;
 
 use super::body::Body;
+use super::connection::Answering;
 use super::{Server, State, landing};
 use crate::exposition::{HttpMetrics, InFlight, Rendered, Wanted};
 use crate::status::TenantStatus;
@@ -135,14 +136,19 @@ pub fn check_telemetry_path(path: &str) -> Result<(), InvalidTelemetryPath> {
     Err(InvalidTelemetryPath { why })
 }
 
-/// Answers one request. Its body is dropped unread, upon which hyper closes the connection after
-/// the answer, or skips what has come already.
-pub(super) async fn answer(server: Arc<Server>, request: Request<Incoming>) -> Response<Body> {
+/// Answers one request; refuses it where the connection may not begin an answer. Its body is dropped
+/// unread, upon which hyper closes the connection after the answer, or skips what has come already.
+pub(super) async fn answer(
+    server: Arc<Server>,
+    request: Request<Incoming>,
+    answering: Option<Answering>,
+) -> Response<Body> {
     let arrived = Instant::now();
     let in_flight = server.state.http.begin();
     let access = server.state.access.current();
     let route = server.routes.find(request.uri().path());
     let mut answer = match (route, request.method()) {
+        _ if answering.is_none() => crowded(request.version()),
         _ if !has_one_host(&request) => Answer::text(StatusCode::BAD_REQUEST, "One Host header is needed.\n"),
         (None, _) => Answer::text(StatusCode::NOT_FOUND, "There is no such page.\n"),
         (Some(route), method) if route.methods().contains(method) => respond(&server, route, request.headers()).await,
@@ -151,7 +157,14 @@ pub(super) async fn answer(server: Arc<Server>, request: Request<Incoming>) -> R
     };
     access.decorate(&mut answer.headers);
     server.state.http.answered(server.routes.label(route), answer.status.as_u16(), arrived.elapsed());
-    answer.into_response(in_flight)
+    answer.into_response((in_flight, answering))
+}
+
+/// Half of all connections are answers to this client that it does not read.
+fn crowded(version: Version) -> Answer {
+    let answer = Answer::text(StatusCode::SERVICE_UNAVAILABLE, "Too many answers to this address are under way.\n")
+        .with(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    if version < Version::HTTP_2 { answer.with(CONNECTION, "close") } else { answer }
 }
 
 fn not_allowed(allowed: &'static str) -> Answer {
@@ -313,8 +326,8 @@ impl Answer {
 
     /// The request is in flight, and its permit held, until the body is gone. hyper leaves the body
     /// out for HEAD.
-    fn into_response(self, in_flight: InFlight) -> Response<Body> {
-        let mut response = Response::new(Body::new(self.body, (in_flight, self.permit)));
+    fn into_response(self, under_way: (InFlight, Option<Answering>)) -> Response<Body> {
+        let mut response = Response::new(Body::new(self.body, (under_way, self.permit)));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response

@@ -2,6 +2,7 @@
 
 mod access;
 mod client;
+mod crowds;
 mod limits;
 mod pages;
 mod reload;

@@ -20,7 +20,11 @@ pub(super) struct Response {
 
 impl Client {
     pub(super) async fn connect(address: SocketAddr) -> Self {
-        Self { stream: BufReader::new(within(TcpStream::connect(address)).await.unwrap()) }
+        Self::of(within(TcpStream::connect(address)).await.unwrap())
+    }
+
+    pub(super) fn of(stream: TcpStream) -> Self {
+        Self { stream: BufReader::new(stream) }
     }
 
     /// One request without a body and its answer. The connection stays open.

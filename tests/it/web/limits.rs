@@ -189,16 +189,3 @@ async fn no_cap_is_no_cap() {
     let server = Server::with(|state| state.max_requests = 0);
     assert_eq!(server.get("/metrics").await.status, 200);
 }
-
-#[tokio::test]
-async fn connections_beyond_the_cap_wait_for_one_to_end() {
-    let server = Server::with(|state| state.limits.connections = 1);
-    let mut first = server.connect().await;
-    first.request("GET", "/-/healthy").await;
-    let mut second = server.connect().await;
-    second.send("GET /-/healthy HTTP/1.1\r\nHost: exporter\r\n\r\n").await;
-    assert!(tokio::time::timeout(SOON, second.response_to("GET")).await.is_err());
-    assert_eq!(first.request("GET", "/-/healthy").await.status, 200);
-    drop(first);
-    assert_eq!(second.response_to("GET").await.status, 200);
-}
