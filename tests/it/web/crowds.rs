@@ -67,7 +67,7 @@ async fn an_answer_under_way_is_not_closed_and_the_next_waits_for_it() {
         client.send("GET /metrics HTTP/1.1\r\nHost: exporter\r\n\r\n").await;
     }
     gate.holds(2).await;
-    let mut next = server.connect().await;
+    let mut next = connect_from([127, 0, 0, 3], &server).await;
     next.send("GET /-/healthy HTTP/1.1\r\nHost: exporter\r\n\r\n").await;
     assert!(is_open(&mut slow[0]).await && is_open(&mut slow[1]).await);
     gate.open();
