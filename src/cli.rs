@@ -68,6 +68,9 @@ struct Flags {
         global = true
     )]
     listen_addresses: Vec<ListenAddress>,
+    /// File with TLS, users, headers and rate limit of the web server, as other exporters take it
+    #[arg(long = "web.config.file", value_name = "FILE", global = true)]
+    web_config_file: Option<PathBuf>,
     /// Path under which metrics are served
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path, global = true)]
     telemetry_path: String,
@@ -211,6 +214,11 @@ impl Cli {
         }
         let host = matches!(self.command(), Command::Demo(_)).then(|| "127.0.0.1".to_owned());
         vec![ListenAddress { host, port: DEFAULT_PORT }]
+    }
+
+    /// `--web.config.file`.
+    pub fn web_config_file(&self) -> Option<&std::path::Path> {
+        self.flags.web_config_file.as_deref()
     }
 
     /// `--web.telemetry-path`.

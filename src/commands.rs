@@ -14,9 +14,10 @@ mod simulate;
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
-use crate::config::{self, Config};
+use crate::config::{self, Config, WebConfig};
 use crate::ledger::OpenError;
 use crate::logging;
+use crate::web::Access;
 use progress::Display;
 
 /// Why a command failed: one line, without secrets, and an exit code.
@@ -77,6 +78,12 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     runtime.shutdown_background();
     display.close();
     result
+}
+
+/// The web configuration of `serve` and `demo`: all is open where there is none.
+fn web_access(cli: &Cli) -> Result<Access, Failure> {
+    let config = cli.web_config_file().map(WebConfig::read).transpose()?.unwrap_or_default();
+    Access::new(&config).map_err(|error| Failure::Usage(error.to_string()))
 }
 
 /// The configuration of `serve` and `once`.

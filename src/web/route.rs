@@ -145,8 +145,9 @@ pub(super) async fn answer(
 ) -> Response<Body> {
     let arrived = Instant::now();
     let in_flight = server.state.http.begin();
+    let access = server.state.access.current();
     let route = server.routes.find(request.uri().path());
-    let answer = match (route, request.method()) {
+    let mut answer = match (route, request.method()) {
         _ if answering.is_none() => crowded(request.version()),
         _ if !has_one_host(&request) => Answer::text(StatusCode::BAD_REQUEST, "One Host header is needed.\n"),
         (None, _) => Answer::text(StatusCode::NOT_FOUND, "There is no such page.\n"),
@@ -154,6 +155,7 @@ pub(super) async fn answer(
         (Some(Route::Reload), _) => not_allowed("POST, PUT"),
         (Some(_), _) => not_allowed("GET, HEAD"),
     };
+    access.decorate(&mut answer.headers);
     server.state.http.answered(server.routes.label(route), answer.status.as_u16(), arrived.elapsed());
     answer.into_response((in_flight, answering))
 }
