@@ -77,3 +77,6 @@ pub fn server(tls: &TlsConfig, http2: bool) -> Result<TlsServer, TlsError> {
 pub fn server_certificate(tls: &TlsConfig) -> Result<CertificateDer<'static>, TlsError> {
     identity::certificate(tls)
 }
+
+#[cfg(test)]
+mod tests;

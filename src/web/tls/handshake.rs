@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustls::ServerConfig;
+use rustls::{CertificateError, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time;
 use tokio_rustls::TlsAcceptor;
@@ -26,8 +26,19 @@ pub(in crate::web) enum HandshakeError {
     Slow,
     #[error("the client spoke plain HTTP and was told so")]
     PlainHttp,
-    #[error(transparent)]
-    Failed(#[from] io::Error),
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<io::Error> for HandshakeError {
+    fn from(error: io::Error) -> Self {
+        // Our own reason to refuse a certificate would be shown as a structure.
+        let tls = error.get_ref().and_then(|held| held.downcast_ref());
+        Self::Failed(match tls {
+            Some(rustls::Error::InvalidCertificate(CertificateError::Other(reason))) => reason.to_string(),
+            _ => error.to_string(),
+        })
+    }
 }
 
 /// Shakes hands within the time limit. A client that speaks plain HTTP is answered so.

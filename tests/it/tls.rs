@@ -1,0 +1,6 @@
+//! The real program over TLS: what is negotiated, who is let in, and what goes on while certificates change.
+
+mod client;
+mod clients;
+mod lab;
+mod negotiation;
