@@ -154,7 +154,7 @@ pub struct Healthcheck {
     pub url: Option<String>,
     /// File with tls_config and basic_auth for a server that wants them, as promtool's --http.config.file
     #[arg(long = "healthcheck.config.file", value_name = "FILE")]
-    pub config_file: Option<PathBuf>,
+    pub http_config_file: Option<PathBuf>,
 }
 
 /// `--log.level`.

@@ -37,7 +37,7 @@ pub fn run(flags: &Healthcheck, listening: &[ListenAddress], web: Option<&Path>)
         (None, Some(address)) => format!("{scheme}://{}/-/healthy", address.local_authority()),
         (None, None) => return Err(Failure::Usage("there is no address to ask; give --healthcheck.url".to_owned())),
     };
-    let http = flags.config_file.as_deref().map(HttpClientConfig::read).transpose()?.unwrap_or_default();
+    let http = flags.http_config_file.as_deref().map(HttpClientConfig::read).transpose()?.unwrap_or_default();
     let uri = parse(&url)?;
     let own = web.tls.as_ref().filter(|_| is_own(&uri, listening));
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -2,5 +2,6 @@
 
 mod client;
 mod clients;
+mod health;
 mod lab;
 mod negotiation;
