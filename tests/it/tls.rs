@@ -3,5 +3,6 @@
 mod client;
 mod clients;
 mod health;
+mod hostile;
 mod lab;
 mod negotiation;
