@@ -6,3 +6,4 @@ mod health;
 mod hostile;
 mod lab;
 mod negotiation;
+mod secrets;
