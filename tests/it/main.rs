@@ -30,7 +30,6 @@ mod stopping;
 mod storage;
 mod support;
 mod tidy;
-mod tls;
 mod tools;
 mod truth;
 mod web;
