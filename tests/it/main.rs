@@ -30,6 +30,7 @@ mod stopping;
 mod storage;
 mod support;
 mod tidy;
+mod tls;
 mod tools;
 mod truth;
 mod web;
