@@ -79,7 +79,7 @@ fn garbage_ends_a_connection_at_once() {
     ] {
         let mut stream = dial(address);
         stream.write_all(garbage).unwrap();
-        stream.shutdown(Shutdown::Write).unwrap();
+        let _ = stream.shutdown(Shutdown::Write);
         let said = rest(stream);
         // At most an alert.
         assert!(said.is_empty() || said[0] == 21, "{garbage:?}: {said:?}");
