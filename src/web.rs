@@ -38,7 +38,7 @@ use crate::exposition::{Exposition, HttpMetrics};
 use crate::status::Status;
 use route::Routes;
 
-pub use listen::{Listener, bind};
+pub use listen::{Listener, Passed, SocketError, bind};
 pub use route::{InvalidTelemetryPath, check_telemetry_path};
 
 /// What the server serves, and how.
