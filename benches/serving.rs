@@ -173,6 +173,7 @@ fn start(exposition: Exposition, stop: &CancellationToken) -> SocketAddr {
         exposition,
         http: HttpMetrics::register(&registry).unwrap(),
         status: Arc::new(Status::default()),
+        access: Arc::default(),
         version: "1.2.3",
         started: DateTime::from_timestamp(1_774_000_000, 0).unwrap(),
         now: remote_assistance_exporter::clock::now,

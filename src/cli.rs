@@ -71,6 +71,9 @@ struct Flags {
     /// Listen on the sockets that systemd passes, not on addresses (Linux only)
     #[arg(long = "web.systemd-socket", global = true)]
     systemd_socket: bool,
+    /// File with TLS, users, headers and rate limit of the web server, as other exporters take it
+    #[arg(long = "web.config.file", value_name = "FILE", global = true)]
+    web_config_file: Option<PathBuf>,
     /// Path under which metrics are served
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path, global = true)]
     telemetry_path: String,
@@ -148,9 +151,13 @@ pub struct Simulate {
 /// Flags of `healthcheck`.
 #[derive(Args, Clone, Debug)]
 pub struct Healthcheck {
-    /// Address to ask [default: http://127.0.0.1:10112/-/healthy, with the host and port of --web.listen-address]
+    /// Address to ask [default: http://127.0.0.1:10112/-/healthy, with the host and port of
+    /// --web.listen-address, and https:// where --web.config.file has TLS]
     #[arg(long = "healthcheck.url", value_name = "URL")]
     pub url: Option<String>,
+    /// File with tls_config and basic_auth for a server that wants them, as promtool's --http.config.file
+    #[arg(long = "healthcheck.config.file", value_name = "FILE")]
+    pub http_config_file: Option<PathBuf>,
 }
 
 /// `--log.level`.
@@ -219,6 +226,11 @@ impl Cli {
     /// `--web.systemd-socket`.
     pub fn systemd_socket(&self) -> bool {
         self.flags.systemd_socket
+    }
+
+    /// `--web.config.file`.
+    pub fn web_config_file(&self) -> Option<&std::path::Path> {
+        self.flags.web_config_file.as_deref()
     }
 
     /// `--web.telemetry-path`.

@@ -15,10 +15,10 @@ mod systemd;
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
-use crate::config::{self, Config};
+use crate::config::{self, Config, WebConfig};
 use crate::ledger::OpenError;
 use crate::logging;
-use crate::web::Passed;
+use crate::web::{Access, Passed};
 use progress::Display;
 
 /// Why a command failed: one line, without secrets, and an exit code.
@@ -66,7 +66,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         move |line| display.log(line)
     });
     if let Command::Healthcheck(flags) = cli.command() {
-        return healthcheck::run(flags, &cli.listen_addresses());
+        return healthcheck::run(flags, &cli.listen_addresses(), cli.web_config_file());
     }
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::other)?;
     let result = match cli.command() {
@@ -88,6 +88,12 @@ fn passed(cli: &Cli) -> Result<Option<Passed>, Failure> {
     let listens = matches!(cli.command(), Command::Serve | Command::Demo(_));
     let take = || Passed::take().map_err(|error| Failure::Usage(error.to_string()));
     (listens && cli.systemd_socket()).then(take).transpose()
+}
+
+/// The web configuration of `serve` and `demo`: all is open where there is none.
+fn web_access(cli: &Cli) -> Result<Access, Failure> {
+    let config = cli.web_config_file().map(WebConfig::read).transpose()?.unwrap_or_default();
+    Access::new(&config).map_err(|error| Failure::Usage(error.to_string()))
 }
 
 /// The configuration of `serve` and `once`.

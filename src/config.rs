@@ -10,10 +10,12 @@ mod duration;
 mod environment;
 mod error;
 mod files;
+mod http_client;
 pub mod proxy;
 mod raw;
 mod rules;
 mod validate;
+mod web;
 mod yaml;
 
 use std::fs::File;
@@ -29,7 +31,12 @@ use url::Url;
 use crate::session::DURATION_BOUNDS;
 pub use error::Error;
 pub use files::{MAX_CERTIFICATES_BYTES, MAX_SECRET_BYTES};
+pub use http_client::{ClientIdentity, ClientTls, HttpClientConfig};
 pub use proxy::{Proxy, ProxyUrl};
+pub use web::{
+    CipherSuite, ClientAuth, Curve, MAX_COST, MIN_COST, PasswordHash, PemSource, RateLimit, TlsConfig, TlsVersion,
+    User, WebConfig,
+};
 
 /// `poll_interval` where it is not configured.
 pub const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(5 * 60);
@@ -263,15 +270,7 @@ impl Config {
     /// # Errors
     /// The first problem, on one line, without any secret.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let problem = |text: String| Error::new("", 0, text).of(path.display().to_string());
-        let unreadable = |error| problem(format!("cannot be read ({error}); check --config.file and the permissions"));
-        let mut bytes = Vec::new();
-        File::open(path).map_err(unreadable)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-        if bytes.len() as u64 > MAX_FILE_BYTES {
-            return Err(problem(format!("larger than {} MiB; check --config.file", MAX_FILE_BYTES / 1024 / 1024)));
-        }
-        let text = String::from_utf8(bytes).map_err(|_| problem("not UTF-8 text; save it as UTF-8".to_owned()))?;
-        Self::from_yaml(&text, path)
+        Self::from_yaml(&read_text(path, "--config.file")?, path)
     }
 
     /// Checks the text of the file `path`.
@@ -313,6 +312,18 @@ impl Config {
         hasher.write(format!("{metrics:?}{tenants:?}").as_bytes());
         Self { metrics, tenants, hash: hasher.finish() >> (u64::BITS - BITS) }
     }
+}
+
+/// The text of a configuration file, which `flag` names.
+fn read_text(path: &Path, flag: &str) -> Result<String, Error> {
+    let problem = |text: String| Error::new("", 0, text).of(path.display().to_string());
+    let unreadable = |error| problem(format!("cannot be read ({error}); check {flag} and the permissions"));
+    let mut bytes = Vec::new();
+    File::open(path).map_err(unreadable)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(problem(format!("larger than {} MiB; check {flag}", MAX_FILE_BYTES / 1024 / 1024)));
+    }
+    String::from_utf8(bytes).map_err(|_| problem("not UTF-8 text; save it as UTF-8".to_owned()))
 }
 
 /// What surrounds a configuration file.

@@ -26,7 +26,7 @@
 //! | `ledger` | the durable record and the rules of counting | session, config | redb |
 //! | `metrics` | the catalogue; families of the snapshot; own health | session, status, source, ledger | |
 //! | `exposition` | negotiation and formats | metrics | |
-//! | `web` | the HTTP server and its pages | session, status, exposition | |
+//! | `web` | the HTTP server and its pages | session, status, config, exposition | |
 //! | `poll` | the background loop | clock, session, status, config, source, ledger, metrics | |
 //! | `simulator` | a stand-in of Graph, for the demo and the tests | | rcgen |
 //! | `logging` | where log lines go | clock, cli | tracing_subscriber |

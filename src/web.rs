@@ -17,13 +17,16 @@
 //! connections run out, the one that has waited longest without a request makes room for another.
 //! At a stop, listeners close at once, answers in flight go out within a deadline, and the rest is cut.
 
+mod access;
 mod body;
 mod connection;
 mod deadlines;
 mod descriptors;
+mod http2;
 mod landing;
 mod listen;
 mod route;
+pub mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -38,6 +41,7 @@ use crate::exposition::{Exposition, HttpMetrics};
 use crate::status::Status;
 use route::Routes;
 
+pub use access::{Access, AccessError};
 pub use listen::{Listener, Passed, SocketError, bind};
 pub use route::{InvalidTelemetryPath, check_telemetry_path};
 
@@ -50,6 +54,8 @@ pub struct State {
     pub http: HttpMetrics,
     /// What the pages and probes tell.
     pub status: Arc<Status>,
+    /// The web configuration in force.
+    pub access: Arc<Access>,
     /// Where reloads are asked for; `None` where that is not allowed over HTTP.
     pub reloads: Option<mpsc::Sender<ReloadRequest>>,
     /// The program's version, for the pages.

@@ -10,7 +10,7 @@ use super::exporter::{BUILD, Exporter};
 use super::progress::Display;
 use super::reload::{self, Load, Reloader};
 use super::signals::{self, Hangups};
-use super::{Failure, configuration, systemd};
+use super::{Failure, configuration, systemd, web_access};
 use crate::cli::Cli;
 use crate::config::Config;
 use crate::poll::Supervisor;
@@ -59,6 +59,7 @@ pub(super) async fn serve(
     Outside { listeners, stop, hangups }: Outside,
 ) -> Result<(), Failure> {
     info!(version = BUILD.version, revision = BUILD.revision, "Starting remote-assistance-exporter");
+    let access = Arc::new(web_access(cli)?);
     let exporter = Exporter::open(&config, storage, display)?;
     for address in &listeners {
         info!(%address, telemetry_path = cli.telemetry_path(), "Listening");
@@ -69,6 +70,7 @@ pub(super) async fn serve(
         exposition: exporter.exposition,
         http: exporter.http,
         status: status.clone(),
+        access,
         reloads: cli.enable_lifecycle().then_some(reloads),
         version: BUILD.version,
         started: clock::now(),

@@ -2,7 +2,7 @@
 //! name or permission is told at start and not hours later; whoever uses them reads them anew.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::CertificateDer;
@@ -47,24 +47,34 @@ pub(super) fn certificates(name: &str, base: &Path) -> Checked<PathBuf> {
 }
 
 /// Names are relative to the configuration's directory, as Prometheus has it.
-fn read(name: &str, base: &Path, limit: u64) -> Checked<(PathBuf, Vec<u8>)> {
+pub(super) fn read(name: &str, base: &Path, limit: u64) -> Checked<(PathBuf, Vec<u8>)> {
     if name.is_empty() {
         return Err("empty; give the file's name".to_owned());
     }
     let path = base.join(name);
-    let unreadable = |error: std::io::Error| {
-        format!(
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::FileTooLarge => {
+            format!("the file is larger than {} KiB; it is likely the wrong one", limit / 1024)
+        }
+        io::ErrorKind::InvalidInput => "not a regular file; name one".to_owned(),
+        _ => format!(
             "the file cannot be read ({error}); check its name, relative to this configuration, and its permissions"
-        )
+        ),
     };
+    let bytes = contents(&path, limit).map_err(unreadable)?;
+    Ok((path, bytes))
+}
+
+/// What a regular file holds, `limit` bytes at most.
+pub(super) fn contents(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     // A pipe can be read once only, and would block here until somebody writes.
-    if !std::fs::metadata(&path).map_err(unreadable)?.is_file() {
-        return Err("not a regular file; name one".to_owned());
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
     let mut bytes = Vec::new();
-    File::open(&path).map_err(unreadable)?.take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        return Err(format!("the file is larger than {} KiB; it is likely the wrong one", limit / 1024));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {} KiB", limit / 1024)));
     }
-    Ok((path, bytes))
+    Ok(bytes)
 }

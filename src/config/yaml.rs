@@ -50,12 +50,13 @@ fn key_path(path: &Path) -> String {
     text
 }
 
-/// Whether a key of the block `path` may be shown: not in a credential, where a line without its key
-/// leaves a secret in the key's place. Elsewhere digits, punctuation and length tell a secret.
+/// Whether a key of the block `path` may be shown: not in a credential or among users, where a line
+/// without its key leaves a secret in the key's place. Elsewhere digits, punctuation and length tell a secret.
 fn may_be_shown(key: &str, path: &str) -> bool {
     /// `certificate_password_file` has 25.
     const LONGEST: usize = 28;
     !path.ends_with("credential")
+        && !path.ends_with("basic_auth_users")
         && key.len() <= LONGEST
         && key.chars().all(|c| c.is_ascii_alphabetic() || c == '_' || c == '-')
 }

@@ -25,6 +25,11 @@ impl Body {
         let pieces: Vec<_> = pieces.into_iter().map(guarded).collect();
         Self { pieces: pieces.into_iter(), left }
     }
+
+    /// The same, with more to give back at the same time.
+    pub fn holding<H: Send + Sync + 'static>(self, held: H) -> Self {
+        Self::new(self.pieces.collect(), held)
+    }
 }
 
 impl hyper::body::Body for Body {
@@ -66,9 +71,9 @@ mod tests {
 
     #[tokio::test]
     async fn pieces_come_in_order_and_hold_until_the_last_is_gone() {
-        let held = Arc::new(());
+        let (held, more) = (Arc::new(()), Arc::new(()));
         let pieces = vec![Bytes::from_static(b"ab"), Bytes::new(), Bytes::from_static(b"c")];
-        let mut body = Body::new(pieces, held.clone());
+        let mut body = Body::new(pieces, held.clone()).holding(more.clone());
         assert_eq!(hyper::body::Body::size_hint(&body).exact(), Some(3));
         let mut read = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -77,8 +82,8 @@ mod tests {
         drop(body);
         assert_eq!(read, [&b"ab"[..], b"", b"c"]);
         read.truncate(1);
-        assert_eq!(Arc::strong_count(&held), 2);
+        assert_eq!([&held, &more].map(Arc::strong_count), [2, 2]);
         drop(read);
-        assert_eq!(Arc::strong_count(&held), 1);
+        assert_eq!([&held, &more].map(Arc::strong_count), [1, 1]);
     }
 }

@@ -192,6 +192,7 @@ mod tests {
             http: HttpMetrics::register(&registry).unwrap(),
             exposition: Exposition::new(Vec::new(), registry),
             status: Status::default().into(),
+            access: Default::default(),
             reloads: None,
             version: "1.2.3",
             started: now() - TimeDelta::hours(1),

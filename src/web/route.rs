@@ -145,8 +145,9 @@ pub(super) async fn answer(
 ) -> Response<Body> {
     let arrived = Instant::now();
     let in_flight = server.state.http.begin();
+    let access = server.state.access.current();
     let route = server.routes.find(request.uri().path());
-    let answer = match (route, request.method()) {
+    let mut answer = match (route, request.method()) {
         _ if answering.is_none() => crowded(request.version()),
         _ if !has_one_host(&request) => Answer::text(StatusCode::BAD_REQUEST, "One Host header is needed.\n"),
         (None, _) => Answer::text(StatusCode::NOT_FOUND, "There is no such page.\n"),
@@ -154,6 +155,7 @@ pub(super) async fn answer(
         (Some(Route::Reload), _) => not_allowed("POST, PUT"),
         (Some(_), _) => not_allowed("GET, HEAD"),
     };
+    access.decorate(&mut answer.headers);
     server.state.http.answered(server.routes.label(route), answer.status.as_u16(), arrived.elapsed());
     answer.into_response((in_flight, answering))
 }
@@ -169,10 +171,14 @@ fn not_allowed(allowed: &'static str) -> Answer {
     Answer::text(StatusCode::METHOD_NOT_ALLOWED, format!("Methods answered here: {allowed}.\n")).with(ALLOW, allowed)
 }
 
-/// HTTP/1.1 demands exactly one Host header (RFC 9112, §3.2); two are how proxies are fooled.
+/// HTTP/1.1 demands exactly one Host header (RFC 9112, §3.2); two are how proxies are fooled. HTTP/2 has
+/// a field of its own for it (RFC 9113, §8.3.1).
 fn has_one_host(request: &Request<Incoming>) -> bool {
-    let hosts = request.headers().get_all(HOST).iter().count();
-    hosts == 1 || (hosts == 0 && request.version() < Version::HTTP_11)
+    match request.headers().get_all(HOST).iter().count() {
+        0 if request.version() == Version::HTTP_2 => request.uri().authority().is_some(),
+        0 => request.version() < Version::HTTP_11,
+        hosts => hosts == 1,
+    }
 }
 
 async fn respond(server: &Arc<Server>, route: Route, headers: &HeaderMap) -> Answer {

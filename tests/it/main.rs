@@ -31,6 +31,7 @@ mod storage;
 mod support;
 mod systemd;
 mod tidy;
+mod tls;
 mod tools;
 mod truth;
 mod web;

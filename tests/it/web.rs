@@ -1,5 +1,6 @@
 //! The HTTP server over real sockets.
 
+mod access;
 mod client;
 mod crowds;
 mod limits;
@@ -50,6 +51,7 @@ impl Server {
             exposition: Exposition::new(vec![Box::new(Unsettled::default())], registry.clone()),
             http: HttpMetrics::register(&registry).unwrap(),
             status: status.clone(),
+            access: Arc::default(),
             reloads: None,
             version: "1.2.3",
             started: DateTime::from_timestamp(1_774_000_000, 0).unwrap(),
