@@ -72,9 +72,9 @@ macro_rules! catalogue {
     };
 }
 
-const TENANT: &str = "tenant";
-const CODE: &str = "code";
-const PATH: &str = "path";
+pub(super) const TENANT: &str = "tenant";
+pub(super) const CODE: &str = "code";
+pub(super) const PATH: &str = "path";
 
 catalogue! {
     business {

@@ -31,7 +31,6 @@ mod storage;
 mod support;
 mod systemd;
 mod tidy;
-mod tls;
 mod tools;
 mod truth;
 mod web;
