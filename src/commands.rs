@@ -10,6 +10,7 @@ mod reload;
 mod serve;
 mod signals;
 mod simulate;
+mod systemd;
 
 use std::process::ExitCode;
 
@@ -17,7 +18,7 @@ use crate::cli::{Cli, Command};
 use crate::config::{self, Config, WebConfig};
 use crate::ledger::OpenError;
 use crate::logging;
-use crate::web::Access;
+use crate::web::{Access, Passed};
 use progress::Display;
 
 /// Why a command failed: one line, without secrets, and an exit code.
@@ -57,6 +58,8 @@ impl Failure {
 /// # Errors
 /// The command's failure; it has not been logged.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
+    // First of all, while there is one thread.
+    let passed = passed(cli)?;
     let display = Display::new();
     logging::init(cli.log_level(), cli.log_format(), {
         let display = display.clone();
@@ -67,8 +70,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     }
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::other)?;
     let result = match cli.command() {
-        Command::Serve => runtime.block_on(serve::run(cli, &display)),
-        Command::Demo(flags) => runtime.block_on(demo::run(cli, flags, &display)),
+        Command::Serve => runtime.block_on(serve::run(cli, passed, &display)),
+        Command::Demo(flags) => runtime.block_on(demo::run(cli, flags, passed, &display)),
         Command::Check(flags) => runtime.block_on(check::run(cli, flags, &display)),
         Command::Once => runtime.block_on(once::run(cli, &display)),
         Command::Simulate(flags) => runtime.block_on(simulate::run(flags)),
@@ -78,6 +81,13 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     runtime.shutdown_background();
     display.close();
     result
+}
+
+/// The sockets that systemd passed, where they are asked for and the command listens.
+fn passed(cli: &Cli) -> Result<Option<Passed>, Failure> {
+    let listens = matches!(cli.command(), Command::Serve | Command::Demo(_));
+    let take = || Passed::take().map_err(|error| Failure::Usage(error.to_string()));
+    (listens && cli.systemd_socket()).then(take).transpose()
 }
 
 /// The web configuration of `serve` and `demo`: all is open where there is none.

@@ -42,7 +42,7 @@ use crate::status::Status;
 use route::Routes;
 
 pub use access::{Access, AccessError};
-pub use listen::{Listener, bind};
+pub use listen::{Listener, Passed, SocketError, bind};
 pub use route::{InvalidTelemetryPath, check_telemetry_path};
 
 /// What the server serves, and how.

@@ -10,11 +10,11 @@ use super::exporter::{BUILD, Exporter};
 use super::progress::Display;
 use super::reload::{self, Load, Reloader};
 use super::signals::{self, Hangups};
-use super::{Failure, configuration, web_access};
+use super::{Failure, configuration, systemd, web_access};
 use crate::cli::Cli;
 use crate::config::Config;
 use crate::poll::Supervisor;
-use crate::web::Listener;
+use crate::web::{Listener, Passed};
 use crate::{clock, web};
 
 /// What comes from outside: requests and signals.
@@ -26,7 +26,7 @@ pub(super) struct Outside {
 }
 
 /// Runs the command.
-pub(super) async fn run(cli: &Cli, display: &Display) -> Result<(), Failure> {
+pub(super) async fn run(cli: &Cli, passed: Option<Passed>, display: &Display) -> Result<(), Failure> {
     // First of all: whoever changed the configuration while the program starts must not end it.
     let hangups = Some(Hangups::new()?);
     let load: Load = {
@@ -34,12 +34,16 @@ pub(super) async fn run(cli: &Cli, display: &Display) -> Result<(), Failure> {
         Arc::new(move || configuration(&cli))
     };
     let config = load()?;
-    let outside = Outside { listeners: bind(cli)?, stop: signals::stop()?, hangups };
+    let outside = Outside { listeners: bind(cli, passed)?, stop: signals::stop()?, hangups };
     serve(cli, (config, load), &cli.storage_path(), display, outside).await
 }
 
-/// Binds the addresses first: a port that is taken must not cost a look at the ledger.
-pub(super) fn bind(cli: &Cli) -> Result<Vec<Listener>, Failure> {
+/// Binds the addresses first: a port that is taken must not cost a look at the ledger. Where systemd has
+/// passed sockets, they take the place of addresses.
+pub(super) fn bind(cli: &Cli, passed: Option<Passed>) -> Result<Vec<Listener>, Failure> {
+    if let Some(passed) = passed {
+        return passed.listen().map_err(Failure::other);
+    }
     let addresses: Vec<_> = cli.listen_addresses().iter().map(ToString::to_string).collect();
     let listeners = web::bind(&addresses).map_err(Failure::other)?;
     Ok(listeners.into_iter().map(Listener::from).collect())
@@ -80,7 +84,7 @@ pub(super) async fn serve(
     let watch = supervisor.watch(status);
     let reloader = Reloader::new(load, &config, exporter.parts, exporter.writer, supervisor);
     let reloads = reloader.run(requests, hangups, stop.clone());
-    tokio::join!(web::serve(listeners, stop, state), watch, reloads);
+    tokio::join!(web::serve(listeners, stop.clone(), state), watch, reloads, systemd::tell(stop));
     exporter.ledger.closed().await;
     info!("Stopped");
     Ok(())

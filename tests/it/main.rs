@@ -29,6 +29,7 @@ mod reload;
 mod stopping;
 mod storage;
 mod support;
+mod systemd;
 mod tidy;
 mod tls;
 mod tools;
