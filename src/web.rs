@@ -22,9 +22,11 @@ mod body;
 mod connection;
 mod deadlines;
 mod descriptors;
+mod http2;
 mod landing;
 mod listen;
 mod route;
+pub mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -40,7 +42,7 @@ use crate::status::Status;
 use route::Routes;
 
 pub use access::{Access, AccessError};
-pub use listen::{Listener, bind};
+pub use listen::{Listener, Passed, SocketError, bind};
 pub use route::{InvalidTelemetryPath, check_telemetry_path};
 
 /// What the server serves, and how.

@@ -8,8 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use rustls::ServerConfig;
 
+use super::tls::{self, TlsError, TlsServer};
 use crate::config::WebConfig;
 use limiter::Limiter;
 use passwords::{Passwords, Users};
@@ -23,6 +26,7 @@ pub struct Access {
 /// One web configuration, ready for use.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
+    tls: Option<TlsServer>,
     headers: Vec<(HeaderName, HeaderValue)>,
     limiter: Option<Arc<Limiter>>,
     users: Users,
@@ -33,9 +37,9 @@ pub(super) struct Rules {
 /// Why a web configuration cannot be put in force. One line.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// TLS is asked for.
-    #[error("tls_server_config: cannot be served; remove it")]
-    Tls,
+    /// TLS cannot be served as configured.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// Why a request is not answered.
@@ -71,6 +75,16 @@ impl Access {
         Ok(())
     }
 
+    /// What the next connection's TLS is; `None` for plain HTTP.
+    pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.current.load().tls.as_ref().map(|tls| tls.config.clone())
+    }
+
+    /// When the first of the certificates that are shown expires; `None` without TLS.
+    pub fn certificate_expiry(&self) -> Option<DateTime<Utc>> {
+        self.current.load().tls.as_ref().map(|tls| tls.certificate_expiry)
+    }
+
     /// What is in force now. One request keeps to it from its beginning to its end.
     pub(super) fn current(&self) -> Arc<Rules> {
         self.current.load_full()
@@ -79,14 +93,13 @@ impl Access {
 
 impl Rules {
     fn new(config: &WebConfig, before: &Self) -> Result<Self, AccessError> {
-        if config.tls.is_some() {
-            return Err(AccessError::Tls);
-        }
+        let tls = config.tls.as_ref().map(|tls| tls::server(tls, config.http2)).transpose()?;
         let limiter = config.rate_limit.map(|rate| match &before.limiter {
             Some(limiter) if limiter.rate() == rate => limiter.clone(),
             _ => Arc::new(Limiter::new(rate)),
         });
         Ok(Self {
+            tls,
             headers: config.headers.clone(),
             limiter,
             users: Users::new(&config.users, &before.users),

@@ -201,10 +201,14 @@ fn not_allowed(allowed: &'static str) -> Answer {
     Answer::text(StatusCode::METHOD_NOT_ALLOWED, format!("Methods answered here: {allowed}.\n")).with(ALLOW, allowed)
 }
 
-/// HTTP/1.1 demands exactly one Host header (RFC 9112, §3.2); two are how proxies are fooled.
+/// HTTP/1.1 demands exactly one Host header (RFC 9112, §3.2); two are how proxies are fooled. HTTP/2 has
+/// a field of its own for it (RFC 9113, §8.3.1).
 fn has_one_host(request: &Request<Incoming>) -> bool {
-    let hosts = request.headers().get_all(HOST).iter().count();
-    hosts == 1 || (hosts == 0 && request.version() < Version::HTTP_11)
+    match request.headers().get_all(HOST).iter().count() {
+        0 if request.version() == Version::HTTP_2 => request.uri().authority().is_some(),
+        0 => request.version() < Version::HTTP_11,
+        hosts => hosts == 1,
+    }
 }
 
 async fn respond(server: &Arc<Server>, route: Route, headers: &HeaderMap) -> Answer {
