@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rustls::ServerConfig;
 
@@ -43,6 +44,11 @@ impl Access {
     /// What the next connection's TLS is; `None` for plain HTTP.
     pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
         self.current.load().tls.as_ref().map(|tls| tls.config.clone())
+    }
+
+    /// When the first of the certificates that are shown expires; `None` without TLS.
+    pub fn certificate_expiry(&self) -> Option<DateTime<Utc>> {
+        self.current.load().tls.as_ref().map(|tls| tls.certificate_expiry)
     }
 
     /// What is in force now. One request keeps to it from its beginning to its end.

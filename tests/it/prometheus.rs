@@ -147,7 +147,12 @@ fn nothing_was_reset_by_the_restart(prometheus: &Prometheus) {
 
 /// Whether only those tenants have the metric whose configuration asks for it; the demo's do not.
 fn is_opt_in(metric: &Metric) -> bool {
-    let of_others = [catalogue::HELPER_SESSIONS, catalogue::FILES_SET_ASIDE, catalogue::CREDENTIAL_EXPIRY];
+    let of_others = [
+        catalogue::HELPER_SESSIONS,
+        catalogue::FILES_SET_ASIDE,
+        catalogue::CREDENTIAL_EXPIRY,
+        catalogue::WEB_CERTIFICATE_EXPIRY,
+    ];
     of_others.iter().any(|other| other.name == metric.name) || metric.name.contains("_enrollment_lookup_")
 }
 
