@@ -104,9 +104,12 @@ fn stable(page: &str) -> String {
     page.lines().map(line).collect()
 }
 
-/// Only tenants of another kind have them: those that read files, and those with a certificate.
-const OF_OTHERS: [&str; 2] =
-    ["remote_assistance_files_set_aside", "remote_assistance_credential_expiry_timestamp_seconds"];
+/// Only others have them: tenants that read files or have a certificate, and servers with TLS.
+const OF_OTHERS: [&str; 3] = [
+    "remote_assistance_files_set_aside",
+    "remote_assistance_credential_expiry_timestamp_seconds",
+    "remote_assistance_exporter_web_certificate_expiry_timestamp_seconds",
+];
 
 /// A golden file shows little of a series that stays at zero.
 fn everything_happens_in_it(page: &Scrape) {
