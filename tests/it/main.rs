@@ -35,3 +35,4 @@ mod tls;
 mod tools;
 mod truth;
 mod web;
+mod web_file;
