@@ -24,6 +24,7 @@ mod deadlines;
 mod descriptors;
 mod landing;
 mod listen;
+mod request;
 mod route;
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, RETRY_AFTER,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -19,7 +19,7 @@ use tracing::error;
 
 use super::body::Body;
 use super::connection::Answering;
-use super::{Server, State, landing};
+use super::{Server, State, landing, request};
 use crate::exposition::{HttpMetrics, InFlight, Rendered, Wanted};
 use crate::status::TenantStatus;
 
@@ -147,13 +147,15 @@ pub(super) async fn answer(
     let in_flight = server.state.http.begin();
     let access = server.state.access.current();
     let route = server.routes.find(request.uri().path());
-    let mut answer = match (route, request.method()) {
-        _ if answering.is_none() => crowded(request.version()),
-        _ if !has_one_host(&request) => Answer::text(StatusCode::BAD_REQUEST, "One Host header is needed.\n"),
-        (None, _) => Answer::text(StatusCode::NOT_FOUND, "There is no such page.\n"),
-        (Some(route), method) if route.methods().contains(method) => respond(&server, route, request.headers()).await,
-        (Some(Route::Reload), _) => not_allowed("POST, PUT"),
-        (Some(_), _) => not_allowed("GET, HEAD"),
+    let refused = if answering.is_some() { refused(&request) } else { Some(crowded(request.version())) };
+    let mut answer = match (refused, route, request.method()) {
+        (Some(refused), ..) => refused,
+        (_, None, _) => Answer::text(StatusCode::NOT_FOUND, "There is no such page.\n"),
+        (_, Some(route), method) if route.methods().contains(method) => {
+            respond(&server, route, request.headers()).await
+        }
+        (_, Some(Route::Reload), _) => not_allowed("POST, PUT"),
+        (_, Some(_), _) => not_allowed("GET, HEAD"),
     };
     access.decorate(&mut answer.headers);
     server.state.http.answered(server.routes.label(route), answer.status.as_u16(), arrived.elapsed());
@@ -164,17 +166,24 @@ pub(super) async fn answer(
 fn crowded(version: Version) -> Answer {
     let answer = Answer::text(StatusCode::SERVICE_UNAVAILABLE, "Too many answers to this address are under way.\n")
         .with(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    last(version, answer)
+}
+
+/// What no page answers. Whoever sends a bad request may mean another one by what follows it.
+fn refused<B>(request: &Request<B>) -> Option<Answer> {
+    if let Some(problem) = request::problem(request) {
+        return Some(last(request.version(), Answer::text(StatusCode::BAD_REQUEST, problem)));
+    }
+    request::is_for_no_page(request).then(|| not_allowed("GET, HEAD"))
+}
+
+/// The last answer on its connection. (Connections of HTTP/2 have no such header.)
+fn last(version: Version, answer: Answer) -> Answer {
     if version < Version::HTTP_2 { answer.with(CONNECTION, "close") } else { answer }
 }
 
 fn not_allowed(allowed: &'static str) -> Answer {
     Answer::text(StatusCode::METHOD_NOT_ALLOWED, format!("Methods answered here: {allowed}.\n")).with(ALLOW, allowed)
-}
-
-/// HTTP/1.1 demands exactly one Host header (RFC 9112, §3.2); two are how proxies are fooled.
-fn has_one_host(request: &Request<Incoming>) -> bool {
-    let hosts = request.headers().get_all(HOST).iter().count();
-    hosts == 1 || (hosts == 0 && request.version() < Version::HTTP_11)
 }
 
 async fn respond(server: &Arc<Server>, route: Route, headers: &HeaderMap) -> Answer {
