@@ -151,9 +151,13 @@ pub struct Simulate {
 /// Flags of `healthcheck`.
 #[derive(Args, Clone, Debug)]
 pub struct Healthcheck {
-    /// Address to ask [default: http://127.0.0.1:10112/-/healthy, with the host and port of --web.listen-address]
+    /// Address to ask [default: http://127.0.0.1:10112/-/healthy, with the host and port of
+    /// --web.listen-address, and https:// where --web.config.file has TLS]
     #[arg(long = "healthcheck.url", value_name = "URL")]
     pub url: Option<String>,
+    /// File with tls_config and basic_auth for a server that wants them, as promtool's --http.config.file
+    #[arg(long = "healthcheck.config.file", value_name = "FILE")]
+    pub http_config_file: Option<PathBuf>,
 }
 
 /// `--log.level`.

@@ -66,7 +66,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         move |line| display.log(line)
     });
     if let Command::Healthcheck(flags) = cli.command() {
-        return healthcheck::run(flags, &cli.listen_addresses());
+        return healthcheck::run(flags, &cli.listen_addresses(), cli.web_config_file());
     }
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::other)?;
     let result = match cli.command() {

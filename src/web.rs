@@ -22,10 +22,12 @@ mod body;
 mod connection;
 mod deadlines;
 mod descriptors;
+mod http2;
 mod landing;
 mod listen;
 mod request;
 mod route;
+pub mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -61,6 +61,7 @@ pub(super) async fn serve(
     info!(version = BUILD.version, revision = BUILD.revision, "Starting remote-assistance-exporter");
     let access = Arc::new(web_access(cli)?);
     let exporter = Exporter::open(&config, storage, display)?;
+    exporter.parts.own.web_certificate(access.certificate_expiry());
     for address in &listeners {
         info!(%address, telemetry_path = cli.telemetry_path(), "Listening");
     }

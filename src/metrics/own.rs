@@ -80,6 +80,7 @@ struct Instruments {
     reload_successful: GaugeVec,
     reload_success: GaugeVec,
     config_hash: GaugeVec,
+    web_certificate_expiry: GaugeVec,
     per_tenant: PerTenant,
 }
 
@@ -123,6 +124,7 @@ impl Own {
             reload_successful: gauges(&c::CONFIG_RELOAD_SUCCESSFUL)?,
             reload_success: gauges(&c::CONFIG_RELOAD_SUCCESS)?,
             config_hash: gauges(&c::CONFIG_HASH)?,
+            web_certificate_expiry: gauges(&c::WEB_CERTIFICATE_EXPIRY)?,
             per_tenant: per_tenant.take(),
         };
         for endpoint in Endpoint::ALL {
@@ -172,6 +174,15 @@ impl Own {
     /// A configuration could not be loaded; the one before stays in force.
     pub fn config_refused(&self) {
         self.0.event().reload_successful.with_label_values(NONE).set(0.0);
+    }
+
+    /// The web server shows certificates of which the first expires then; none without TLS.
+    pub fn web_certificate(&self, expiry: Option<DateTime<Utc>>) {
+        let event = self.0.event();
+        match expiry {
+            Some(expiry) => event.web_certificate_expiry.with_label_values(NONE).set(unix_seconds(expiry)),
+            None => event.web_certificate_expiry.reset(),
+        }
     }
 
     /// A transaction became durable.

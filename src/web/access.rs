@@ -4,8 +4,11 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use rustls::ServerConfig;
 
+use super::tls::{self, TlsError, TlsServer};
 use crate::config::WebConfig;
 
 /// The web configuration in force. The default is that of an empty file: plain HTTP, and everybody may read.
@@ -17,15 +20,16 @@ pub struct Access {
 /// One web configuration, ready for use.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
+    tls: Option<TlsServer>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// Why a web configuration cannot be put in force. One line.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// TLS is asked for.
-    #[error("tls_server_config: cannot be served; remove it")]
-    Tls,
+    /// TLS cannot be served as configured.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl Access {
@@ -37,6 +41,16 @@ impl Access {
         Ok(Self { current: ArcSwap::from_pointee(Rules::new(config)?) })
     }
 
+    /// What the next connection's TLS is; `None` for plain HTTP.
+    pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.current.load().tls.as_ref().map(|tls| tls.config.clone())
+    }
+
+    /// When the first of the certificates that are shown expires; `None` without TLS.
+    pub fn certificate_expiry(&self) -> Option<DateTime<Utc>> {
+        self.current.load().tls.as_ref().map(|tls| tls.certificate_expiry)
+    }
+
     /// What is in force now. One request keeps to it from its beginning to its end.
     pub(super) fn current(&self) -> Arc<Rules> {
         self.current.load_full()
@@ -45,10 +59,8 @@ impl Access {
 
 impl Rules {
     fn new(config: &WebConfig) -> Result<Self, AccessError> {
-        if config.tls.is_some() {
-            return Err(AccessError::Tls);
-        }
-        Ok(Self { headers: config.headers.clone() })
+        let tls = config.tls.as_ref().map(|tls| tls::server(tls, config.http2)).transpose()?;
+        Ok(Self { tls, headers: config.headers.clone() })
     }
 
     /// Sets the configured headers in place of the page's own.

@@ -18,7 +18,7 @@ pub(super) struct Pieces {
     /// The piece that is sent next is the last one here.
     pieces: Vec<Bytes>,
     left: usize,
-    _held: Box<dyn Any + Send + Sync>,
+    held: Vec<Box<dyn Any + Send + Sync>>,
 }
 
 impl Body {
@@ -28,7 +28,15 @@ impl Body {
         pieces.retain(|piece| !piece.is_empty());
         let left = pieces.iter().map(Bytes::len).sum();
         pieces.reverse();
-        Self((left > 0).then_some(Pieces { pieces, left, _held: Box::new(held) }))
+        Self((left > 0).then_some(Pieces { pieces, left, held: vec![Box::new(held)] }))
+    }
+
+    /// The same, with more to give back at the same time.
+    pub fn holding(mut self, more: impl Send + Sync + 'static) -> Self {
+        if let Some(pieces) = &mut self.0 {
+            pieces.held.push(Box::new(more));
+        }
+        self
     }
 }
 
@@ -92,15 +100,15 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_one_frame_that_holds_until_it_is_gone() {
-        let held = Arc::new(());
-        let mut body = Body::new(pieces(), held.clone());
+        let (held, more) = (Arc::new(()), Arc::new(()));
+        let mut body = Body::new(pieces(), held.clone()).holding(more.clone());
         assert_eq!(body.size_hint().exact(), Some(6));
         let frame = body.frame().await.unwrap().unwrap().into_data().ok().unwrap();
         assert!(body.is_end_stream() && body.frame().await.is_none());
         drop(body);
-        assert_eq!(Arc::strong_count(&held), 2);
+        assert_eq!([&held, &more].map(Arc::strong_count), [2, 2]);
         drop(frame);
-        assert_eq!(Arc::strong_count(&held), 1);
+        assert_eq!([&held, &more].map(Arc::strong_count), [1, 1]);
     }
 
     #[test]

@@ -16,11 +16,13 @@ pub(super) fn problem<B>(request: &Request<B>) -> Option<&'static str> {
     }
 }
 
-/// §3.2: exactly one, and a valid one. HTTP/1.0 had none, and HTTP/2 has `:authority` in its place.
+/// §3.2: exactly one, and a valid one. HTTP/1.0 had none, and HTTP/2 has a field of its own for it
+/// (RFC 9113, §8.3.1).
 fn has_one_host<B>(request: &Request<B>) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (None, _) => request.version() != Version::HTTP_11,
+        (None, _) if request.version() == Version::HTTP_2 => request.uri().authority().is_some(),
+        (None, _) => request.version() < Version::HTTP_11,
         // Empty where the target has no authority.
         (Some(host), None) => {
             let host = host.as_bytes();
@@ -69,6 +71,7 @@ mod tests {
         assert!(told("GET", "/", Version::HTTP_11, &[]));
         assert!(!told("GET", "/", Version::HTTP_10, &[]));
         assert!(!told("GET", "https://a/", Version::HTTP_2, &[]));
+        assert!(told("GET", "/", Version::HTTP_2, &[]));
     }
 
     #[test]

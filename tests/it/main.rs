@@ -32,6 +32,7 @@ mod storage;
 mod support;
 mod systemd;
 mod tidy;
+mod tls;
 mod tools;
 mod truth;
 mod web;
