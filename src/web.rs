@@ -25,6 +25,7 @@ mod descriptors;
 mod http2;
 mod landing;
 mod listen;
+mod request;
 mod route;
 pub mod tls;
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, RETRY_AFTER,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER,
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -20,7 +20,7 @@ use tracing::error;
 use super::access::Refusal;
 use super::body::Body;
 use super::connection::Answering;
-use super::{Server, State, landing};
+use super::{Server, State, landing, request};
 use crate::exposition::{HttpMetrics, InFlight, Rendered, Wanted};
 use crate::status::TenantStatus;
 
@@ -153,6 +153,9 @@ pub(super) async fn answer(
     let route = server.routes.find(request.uri().path());
     let mut answer = if answering.is_none() {
         crowded(request.version())
+    } else if let Some(problem) = request::problem(&request) {
+        // Whoever sends a bad request may mean another one by what follows it.
+        last(request.version(), Answer::text(StatusCode::BAD_REQUEST, problem))
     } else if let Err(refusal) = access.admit(request.headers()).await {
         refused(refusal)
     } else {
@@ -166,7 +169,7 @@ pub(super) async fn answer(
 /// The answer to a request that the web configuration admits.
 async fn admitted(server: &Arc<Server>, route: Option<Route>, request: &Request<Incoming>) -> Answer {
     match (route, request.method()) {
-        _ if !has_one_host(request) => Answer::text(StatusCode::BAD_REQUEST, "One Host header is needed.\n"),
+        _ if request::is_for_no_page(request) => not_allowed("GET, HEAD"),
         (None, _) => Answer::text(StatusCode::NOT_FOUND, "There is no such page.\n"),
         (Some(route), method) if route.methods().contains(method) => respond(server, route, request.headers()).await,
         (Some(Route::Reload), _) => not_allowed("POST, PUT"),
@@ -194,21 +197,16 @@ fn refused(refusal: Refusal) -> Answer {
 fn crowded(version: Version) -> Answer {
     let answer = Answer::text(StatusCode::SERVICE_UNAVAILABLE, "Too many answers to this address are under way.\n")
         .with(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    last(version, answer)
+}
+
+/// The last answer on its connection. (Connections of HTTP/2 have no such header.)
+fn last(version: Version, answer: Answer) -> Answer {
     if version < Version::HTTP_2 { answer.with(CONNECTION, "close") } else { answer }
 }
 
 fn not_allowed(allowed: &'static str) -> Answer {
     Answer::text(StatusCode::METHOD_NOT_ALLOWED, format!("Methods answered here: {allowed}.\n")).with(ALLOW, allowed)
-}
-
-/// HTTP/1.1 demands exactly one Host header (RFC 9112, §3.2); two are how proxies are fooled. HTTP/2 has
-/// a field of its own for it (RFC 9113, §8.3.1).
-fn has_one_host(request: &Request<Incoming>) -> bool {
-    match request.headers().get_all(HOST).iter().count() {
-        0 if request.version() == Version::HTTP_2 => request.uri().authority().is_some(),
-        0 => request.version() < Version::HTTP_11,
-        hosts => hosts == 1,
-    }
 }
 
 async fn respond(server: &Arc<Server>, route: Route, headers: &HeaderMap) -> Answer {

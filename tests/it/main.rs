@@ -18,6 +18,7 @@ mod faults;
 mod files;
 mod fuzz;
 mod golden;
+mod hostile;
 mod ledger;
 mod memory;
 mod microsoft;
