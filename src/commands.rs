@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod exporter;
 mod healthcheck;
+mod log;
 mod once;
 mod progress;
 mod reload;
@@ -17,6 +18,7 @@ use crate::cli::{Cli, Command};
 use crate::config::{self, Config};
 use crate::ledger::OpenError;
 use crate::logging;
+use log::Log;
 use progress::Display;
 
 /// Why a command failed: one line, without secrets, and an exit code.
@@ -57,19 +59,20 @@ impl Failure {
 /// The command's failure; it has not been logged.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let display = Display::new();
-    logging::init(cli.log_level(), cli.log_format(), {
+    let level = logging::init(cli.log_level(), cli.log_format(), {
         let display = display.clone();
         move |line| display.log(line)
     });
+    let mut log = Log::new(cli.log_level(), level);
     if let Command::Healthcheck(flags) = cli.command() {
         return healthcheck::run(flags, &cli.listen_addresses());
     }
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::other)?;
     let result = match cli.command() {
-        Command::Serve => runtime.block_on(serve::run(cli, &display)),
-        Command::Demo(flags) => runtime.block_on(demo::run(cli, flags, &display)),
-        Command::Check(flags) => runtime.block_on(check::run(cli, flags, &display)),
-        Command::Once => runtime.block_on(once::run(cli, &display)),
+        Command::Serve => runtime.block_on(serve::run(cli, &display, log)),
+        Command::Demo(flags) => runtime.block_on(demo::run(cli, flags, &display, log)),
+        Command::Check(flags) => runtime.block_on(check::run(cli, flags, &display, &mut log)),
+        Command::Once => runtime.block_on(once::run(cli, &display, &mut log)),
         Command::Simulate(flags) => runtime.block_on(simulate::run(flags)),
         Command::Healthcheck(_) => Ok(()),
     };

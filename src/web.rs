@@ -6,6 +6,7 @@
 //! | the telemetry path, `/metrics` | the exposition; at most `max_requests` at a time, else 503 |
 //! | `/-/healthy` | 200 while every loop beats, else 503 and their names; never depends on Graph |
 //! | `/-/ready` | 503 until the first polls have ended or totals were restored; 200 ever after |
+//! | `/config` | the configuration in force as YAML, without secrets |
 //! | `/status` | the table as JSON |
 //! | `/-/reload` | POST or PUT: reloads the configuration, then 200, or 500 and why not; 504 where that takes longer, 503 if too many wait; 403 unless enabled |
 //! | any other | 404 |
@@ -16,12 +17,16 @@
 //! from a request's first byte to its answer, the time an answer may take to be read, and idleness.
 //! At a stop, listeners close at once, answers in flight go out within a deadline, and the rest is cut.
 
+mod answer;
 mod body;
 mod connection;
 mod deadlines;
 mod landing;
 mod listen;
+mod page;
+mod reload;
 mod route;
+mod status;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -108,7 +113,7 @@ pub async fn serve(listeners: Vec<TcpListener>, stop: CancellationToken, state: 
     routes.declare(&state.http);
     let scrapes = if state.max_requests == 0 { Semaphore::MAX_PERMITS } else { state.max_requests };
     let server = Arc::new(Server {
-        policy: landing::policy(),
+        policy: page::policy(),
         routes,
         scrapes: Arc::new(Semaphore::new(scrapes)),
         ready: AtomicBool::new(false),
@@ -122,7 +127,7 @@ pub async fn serve(listeners: Vec<TcpListener>, stop: CancellationToken, state: 
 struct Server {
     state: State,
     routes: Routes,
-    /// The landing page's `Content-Security-Policy`.
+    /// The pages' `Content-Security-Policy`.
     policy: HeaderValue,
     /// One permit for each scrape that is rendered or not yet sent.
     scrapes: Arc<Semaphore>,

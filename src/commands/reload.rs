@@ -19,6 +19,7 @@ use tracing::{error, info};
 
 use super::Failure;
 use super::exporter::{Parts, enter};
+use super::log::Log;
 use super::signals::Hangups;
 use crate::clock;
 use crate::config::{self, Config, FirstRun};
@@ -50,6 +51,7 @@ struct Reading {
 /// Reloads the configuration when asked, one time after the other.
 pub(super) struct Reloader {
     load: Load,
+    log: Log,
     readings: Readings,
     parts: Parts,
     writer: Writer,
@@ -61,6 +63,8 @@ pub(super) struct Reloader {
 /// A configuration with all that can be made of it without changing anything.
 struct Loaded {
     config: Config,
+    /// It as YAML, for those who look.
+    shown: String,
     readings: Readings,
     changes: Changes,
     /// The tenants that are new or changed.
@@ -94,8 +98,14 @@ pub(super) fn requests() -> (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadR
 
 impl Reloader {
     /// Over what runs by `config`.
-    pub(super) fn new(load: Load, config: &Config, parts: Parts, writer: Writer, supervisor: Supervisor) -> Self {
-        Self { load, readings: readings(config), parts, writer, supervisor, overdue: None }
+    pub(super) fn new(
+        (load, log): (Load, Log),
+        config: &Config,
+        parts: Parts,
+        writer: Writer,
+        supervisor: Supervisor,
+    ) -> Self {
+        Self { load, log, readings: readings(config), parts, writer, supervisor, overdue: None }
     }
 
     /// Serves requests and signals until the stop; then waits until all polls have ended.
@@ -140,6 +150,7 @@ impl Reloader {
             ),
             Err(refused) => {
                 self.parts.own.config_refused();
+                self.parts.status.configuration_refused(refused.to_string(), clock::now());
                 error!(error = %refused, "Cannot reload the configuration; the one before stays in force");
             }
         }
@@ -147,7 +158,7 @@ impl Reloader {
     }
 
     async fn try_reload(&mut self) -> Result<Changes, ReloadError> {
-        let Loaded { config, readings, changes, polls } = self.loaded().await?;
+        let Loaded { config, shown, readings, changes, polls } = self.loaded().await?;
         let now = clock::now();
         let restored = self.writer.reconfigure(Settings::new(&config), now).await?;
 
@@ -160,6 +171,8 @@ impl Reloader {
         self.supervisor.begin(polls);
         self.readings = readings;
         self.parts.own.config_loaded(config.hash, now);
+        self.parts.status.configured(shown, now);
+        self.log.obey(&config);
         Ok(changes)
     }
 
@@ -175,7 +188,7 @@ impl Reloader {
             let changes = reconcile(&before, &readings);
             let starting = config.tenants.iter().filter(|tenant| changes.starts(&tenant.name));
             let polls = starting.map(|tenant| parts.poll(tenant)).collect::<Result<_, _>>()?;
-            Ok(Loaded { config, readings, changes, polls })
+            Ok(Loaded { shown: config.to_yaml(), config, readings, changes, polls })
         });
         match tokio::time::timeout(LOADING, &mut loading).await {
             Ok(Ok(loaded)) => loaded.map_err(ReloadError::Refused),
