@@ -27,6 +27,7 @@ mod networks;
 mod once;
 mod prometheus;
 mod reload;
+mod secrets;
 mod stopping;
 mod storage;
 mod support;
