@@ -26,7 +26,22 @@ pub const ALL: &[(&str, Target)] = &[
     ("graph_errors", graph_errors),
     ("token_claims", token_claims),
     ("accept", accept),
+    ("web_config", web_config),
 ];
+
+/// The web configuration: one line tells what is wrong.
+pub fn web_config(input: &[u8]) {
+    use remote_assistance_exporter::config::WebConfig;
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    match WebConfig::from_yaml(text, std::path::Path::new("web.yml")) {
+        Ok(config) => {
+            assert!(config.headers.len() <= 5);
+            assert!(config.rate_limit.is_none_or(|rate| !rate.interval.is_zero()));
+            assert!(!format!("{config:?}").contains("$2"), "no hash is shown");
+        }
+        Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),
+    }
+}
 
 /// A page of the sessions report.
 pub fn sessions_report(input: &[u8]) {

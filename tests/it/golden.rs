@@ -104,11 +104,14 @@ fn stable(page: &str) -> String {
     page.lines().map(line).collect()
 }
 
-/// Only others have them: tenants that read files or have a certificate, and servers with TLS.
-const OF_OTHERS: [&str; 3] = [
+/// Only others have them: tenants that read files or have a certificate, and servers with
+/// a web configuration.
+const OF_OTHERS: [&str; 5] = [
     "remote_assistance_files_set_aside",
     "remote_assistance_credential_expiry_timestamp_seconds",
     "remote_assistance_exporter_web_certificate_expiry_timestamp_seconds",
+    "remote_assistance_exporter_web_config_last_reload_successful",
+    "remote_assistance_exporter_web_config_last_reload_success_timestamp_seconds",
 ];
 
 /// A golden file shows little of a series that stays at zero.
