@@ -75,7 +75,7 @@ async fn queries_and_whole_addresses_lead_to_the_same_page() {
     for target in ["/-/healthy?verbose", "http://exporter/-/healthy", "http://other:1/-/healthy?x=/nowhere"] {
         assert_eq!(client.request("GET", target).await.text(), "Healthy.\n", "{target}");
     }
-    assert_eq!(client.request("OPTIONS", "*").await.status, 404);
+    assert_eq!(client.request("OPTIONS", "*").await.status, 405);
 }
 
 #[tokio::test]
