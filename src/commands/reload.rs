@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -98,11 +98,13 @@ impl Reloader {
         Self { load, readings: readings(config), parts, writer, supervisor, overdue: None }
     }
 
-    /// Serves requests and signals until the stop; then waits until all polls have ended.
+    /// Serves requests and signals until the stop; then waits until all polls have ended. `web_config` is
+    /// told as well: it is reloaded by itself.
     pub(super) async fn run(
         mut self,
         mut requests: mpsc::Receiver<ReloadRequest>,
         mut hangups: Option<Hangups>,
+        web_config: &Notify,
         stop: CancellationToken,
     ) {
         loop {
@@ -112,6 +114,7 @@ impl Reloader {
                 () = next(&mut hangups) => {}
                 Some(request) = requests.recv() => waiting.push(request),
             }
+            web_config.notify_one();
             // Whoever asked before it begins is served by it. There are never more than the queue holds.
             while let Ok(request) = requests.try_recv() {
                 waiting.push(request);

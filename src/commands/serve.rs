@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -10,7 +11,8 @@ use super::exporter::{BUILD, Exporter};
 use super::progress::Display;
 use super::reload::{self, Load, Reloader};
 use super::signals::{self, Hangups};
-use super::{Failure, configuration, systemd, web_access};
+use super::web_config::WebConfigWatch;
+use super::{Failure, configuration, systemd};
 use crate::cli::Cli;
 use crate::config::Config;
 use crate::poll::Supervisor;
@@ -59,19 +61,19 @@ pub(super) async fn serve(
     Outside { listeners, stop, hangups }: Outside,
 ) -> Result<(), Failure> {
     info!(version = BUILD.version, revision = BUILD.revision, "Starting remote-assistance-exporter");
-    let access = Arc::new(web_access(cli)?);
+    let asked = Arc::new(Notify::new());
+    let web_config = WebConfigWatch::start(cli.web_config_file(), asked.clone())?;
     let exporter = Exporter::open(&config, storage, display)?;
-    exporter.parts.own.web_certificate(access.certificate_expiry());
     for address in &listeners {
         info!(%address, telemetry_path = cli.telemetry_path(), "Listening");
     }
     let (reloads, requests) = reload::requests();
-    let status = exporter.parts.status.clone();
+    let (own, status) = (exporter.parts.own.clone(), exporter.parts.status.clone());
     let state = web::State {
         exposition: exporter.exposition,
         http: exporter.http,
         status: status.clone(),
-        access,
+        access: web_config.access(),
         reloads: cli.enable_lifecycle().then_some(reloads),
         version: BUILD.version,
         started: clock::now(),
@@ -83,8 +85,9 @@ pub(super) async fn serve(
     let supervisor = Supervisor::start(exporter.tenants, exporter.writer.clone(), stop.clone());
     let watch = supervisor.watch(status);
     let reloader = Reloader::new(load, &config, exporter.parts, exporter.writer, supervisor);
-    let reloads = reloader.run(requests, hangups, stop.clone());
-    tokio::join!(web::serve(listeners, stop.clone(), state), watch, reloads, systemd::tell(stop));
+    let reloads = reloader.run(requests, hangups, &asked, stop.clone());
+    let web_config = web_config.run(own, stop.clone());
+    tokio::join!(web::serve(listeners, stop.clone(), state), watch, reloads, web_config, systemd::tell(stop));
     exporter.ledger.closed().await;
     info!("Stopped");
     Ok(())

@@ -176,6 +176,10 @@ catalogue! {
             "Time of the last successful load of the configuration, in Unix time.";
         CONFIG_HASH = Gauge "exporter_config_hash" []
             "Hash of the configuration in use: 48 bits, since a sample holds no more exactly.";
+        WEB_CONFIG_RELOAD_SUCCESSFUL = Gauge "exporter_web_config_last_reload_successful" []
+            "Whether the last load of the web configuration file succeeded. Absent without one.";
+        WEB_CONFIG_FAILURES = Counter "exporter_web_config_reload_failures_total" []
+            "Loads of the web configuration file that failed. The one before stays in force.";
         WEB_CERTIFICATE_EXPIRY = Gauge "exporter_web_certificate_expiry_timestamp_seconds" []
             "First expiry of the certificates that the web server shows, in Unix time. Absent without TLS.";
         HTTP_REQUESTS = Counter "exporter_http_requests_total" [PATH, CODE]

@@ -80,6 +80,8 @@ struct Instruments {
     reload_successful: GaugeVec,
     reload_success: GaugeVec,
     config_hash: GaugeVec,
+    web_config_successful: GaugeVec,
+    web_config_failures: Dated<IntCounterVec>,
     web_certificate_expiry: GaugeVec,
     per_tenant: PerTenant,
 }
@@ -124,6 +126,8 @@ impl Own {
             reload_successful: gauges(&c::CONFIG_RELOAD_SUCCESSFUL)?,
             reload_success: gauges(&c::CONFIG_RELOAD_SUCCESS)?,
             config_hash: gauges(&c::CONFIG_HASH)?,
+            web_config_successful: gauges(&c::WEB_CONFIG_RELOAD_SUCCESSFUL)?,
+            web_config_failures: counters(&c::WEB_CONFIG_FAILURES)?,
             web_certificate_expiry: gauges(&c::WEB_CERTIFICATE_EXPIRY)?,
             per_tenant: per_tenant.take(),
         };
@@ -131,6 +135,7 @@ impl Own {
             instruments.request_durations.with_label_values(&[endpoint.as_str()]);
         }
         instruments.commits.with_label_values(NONE);
+        instruments.web_config_failures.with_label_values(NONE);
         instruments.commit_failures.with_label_values(NONE);
         instruments.commit_durations.with_label_values(NONE);
         Ok(Self(Arc::new(Shared { registry: registry.clone(), instruments, events: AtomicU64::new(0) })))
@@ -176,13 +181,20 @@ impl Own {
         self.0.event().reload_successful.with_label_values(NONE).set(0.0);
     }
 
-    /// The web server shows certificates of which the first expires then; none without TLS.
-    pub fn web_certificate(&self, expiry: Option<DateTime<Utc>>) {
+    /// A web configuration is in force, with certificates of which the first expires then; none without TLS.
+    pub fn web_config_loaded(&self, certificate_expiry: Option<DateTime<Utc>>) {
         let event = self.0.event();
-        match expiry {
+        event.web_config_successful.with_label_values(NONE).set(1.0);
+        match certificate_expiry {
             Some(expiry) => event.web_certificate_expiry.with_label_values(NONE).set(unix_seconds(expiry)),
             None => event.web_certificate_expiry.reset(),
         }
+    }
+
+    /// A web configuration could not be loaded; the one before stays in force.
+    pub fn web_config_refused(&self) {
+        self.0.event().web_config_successful.with_label_values(NONE).set(0.0);
+        self.0.event().web_config_failures.with_label_values(NONE).inc();
     }
 
     /// A transaction became durable.

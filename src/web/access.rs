@@ -38,7 +38,18 @@ impl Access {
     /// # Errors
     /// [`AccessError`].
     pub fn new(config: &WebConfig) -> Result<Self, AccessError> {
-        Ok(Self { current: ArcSwap::from_pointee(Rules::new(config)?) })
+        let access = Self::default();
+        access.replace(config)?;
+        Ok(access)
+    }
+
+    /// Puts another web configuration in force. Requests and connections under way keep to the one before.
+    ///
+    /// # Errors
+    /// [`AccessError`]; then the one before stays in force.
+    pub fn replace(&self, config: &WebConfig) -> Result<(), AccessError> {
+        self.current.store(Arc::new(Rules::new(config)?));
+        Ok(())
     }
 
     /// What the next connection's TLS is; `None` for plain HTTP.

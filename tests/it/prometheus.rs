@@ -151,6 +151,7 @@ fn is_opt_in(metric: &Metric) -> bool {
         catalogue::FILES_SET_ASIDE,
         catalogue::CREDENTIAL_EXPIRY,
         catalogue::WEB_CERTIFICATE_EXPIRY,
+        catalogue::WEB_CONFIG_RELOAD_SUCCESSFUL,
     ];
     of_others.iter().any(|other| other.name == metric.name) || metric.name.contains("_enrollment_lookup_")
 }
