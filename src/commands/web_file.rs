@@ -115,7 +115,7 @@ impl WebFile {
         let settled = std::mem::replace(&mut state.seen, contents) == contents;
         let changed = contents != state.in_force || state.refused.is_some();
         // Whoever asks has it read whatever it looks like.
-        if !asked && !(changed && settled) {
+        if !(asked || changed && settled) {
             return Ok(());
         }
         match self.load(&state.config) {
