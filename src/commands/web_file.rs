@@ -18,7 +18,7 @@ use tracing::{error, info};
 
 use super::Failure;
 use crate::clock;
-use crate::config::WebConfig;
+use crate::config::{Error, WebConfig};
 use crate::metrics::Own;
 use crate::web::Access;
 
@@ -50,8 +50,7 @@ struct State {
 impl WebFile {
     /// Reads the file, which has to be valid at the start.
     pub(super) fn open(path: &Path, own: &Own) -> Result<Self, Failure> {
-        let config = WebConfig::read(path)?;
-        let contents = fingerprint(path, &config);
+        let (config, contents) = read(path)?;
         let access = Access::new(&config).map_err(|error| Failure::Usage(error.to_string()))?;
         let state = State { config, in_force: contents, seen: contents, refused: None };
         let file = Self {
@@ -111,7 +110,7 @@ impl WebFile {
     }
 
     fn reread(&self, mut state: OwnedMutexGuard<State>, asked: bool) -> Result<(), String> {
-        let contents = fingerprint(&self.path, &state.config);
+        let contents = fingerprint(hash_of(&self.path), &state.config);
         let settled = std::mem::replace(&mut state.seen, contents) == contents;
         let changed = contents != state.in_force || state.refused.is_some();
         // Whoever asks has it read whatever it looks like.
@@ -119,10 +118,8 @@ impl WebFile {
             return Ok(());
         }
         match self.load(&state.config) {
-            Ok(config) => {
-                // Of what it was before it was read: a change in between is seen by the next look.
-                state.in_force =
-                    if config.files().eq(state.config.files()) { contents } else { fingerprint(&self.path, &config) };
+            Ok((config, contents)) => {
+                state.in_force = contents;
                 state.config = config;
                 state.refused = None;
                 self.tell_of_success();
@@ -140,13 +137,13 @@ impl WebFile {
         }
     }
 
-    fn load(&self, before: &WebConfig) -> Result<WebConfig, String> {
-        let config = WebConfig::read(&self.path).map_err(|error| error.to_string())?;
+    fn load(&self, before: &WebConfig) -> Result<(WebConfig, u64), String> {
+        let (config, contents) = read(&self.path).map_err(|error| error.to_string())?;
         if config == WebConfig::default() && *before != config && is_blank(&self.path) {
             return Err(format!("{}: empty; write {{}} to open the server to everybody", self.path.display()));
         }
         self.access.replace(&config).map_err(|error| error.to_string())?;
-        Ok(config)
+        Ok((config, contents))
     }
 
     fn tell_of_success(&self) {
@@ -159,11 +156,25 @@ fn is_blank(path: &Path) -> bool {
     std::fs::read(path).is_ok_and(|bytes| bytes.trim_ascii().is_empty())
 }
 
-/// A hash of what the file and those that the configuration names hold.
-fn fingerprint(path: &Path, config: &WebConfig) -> u64 {
+/// The configuration, and a hash of what it was made of. Each file is hashed before it is used: a change in
+/// between is seen by the next look.
+fn read(path: &Path) -> Result<(WebConfig, u64), Error> {
+    let file = hash_of(path);
+    let config = WebConfig::read(path)?;
+    let contents = fingerprint(file, &config);
+    Ok((config, contents))
+}
+
+/// A hash of what the file, which has this hash, and those that the configuration names hold.
+fn fingerprint(file: u64, config: &WebConfig) -> u64 {
     let mut hasher = DefaultHasher::new();
-    for file in std::iter::once(path).chain(config.files()) {
-        std::fs::read(file).map_err(|error| error.kind()).hash(&mut hasher);
-    }
+    file.hash(&mut hasher);
+    config.files().for_each(|file| hash_of(file).hash(&mut hasher));
+    hasher.finish()
+}
+
+fn hash_of(file: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    std::fs::read(file).map_err(|error| error.kind()).hash(&mut hasher);
     hasher.finish()
 }
