@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Error, files, read_text, yaml};
+use super::{Error, MAX_CERTIFICATES_BYTES, files, read_text, yaml};
 
 pub use cipher::{CipherSuite, Curve};
 pub use users::{MAX_COST, MIN_COST, PasswordHash, User};
@@ -123,7 +123,15 @@ impl WebConfig {
     /// # Errors
     /// The first problem, on one line, without any secret.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        Self::from_yaml(&read_text(path, "--web.config.file")?, path)
+        Self::from_yaml(&Self::text(path)?, path)
+    }
+
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// That it cannot be read, on one line.
+    pub fn text(path: &Path) -> Result<String, Error> {
+        read_text(path, "--web.config.file")
     }
 
     /// Checks the text of the file `path`.
@@ -135,6 +143,20 @@ impl WebConfig {
         yaml::parse(text)
             .and_then(|document| validate::document(&document, base))
             .map_err(|error| error.of(path.display().to_string()))
+    }
+
+    /// Whether not everybody may read: a password or a known client certificate is needed.
+    pub fn is_guarded(&self) -> bool {
+        let certificates = self.tls.as_ref().is_some_and(|tls| tls.client_auth == ClientAuth::RequireAndVerify);
+        certificates || !self.users.is_empty()
+    }
+
+    /// What one of the files that it names holds. Bounded as when it is used.
+    ///
+    /// # Errors
+    /// That it cannot be read, or is no regular file.
+    pub fn contents(path: &Path) -> io::Result<Vec<u8>> {
+        files::contents(path, MAX_CERTIFICATES_BYTES)
     }
 
     /// The files that it names.
@@ -163,7 +185,7 @@ impl PemSource {
     pub fn read(&self) -> io::Result<Vec<u8>> {
         match self {
             Self::Inline(text) => Ok(text.as_bytes().to_vec()),
-            Self::File(path) => files::contents(path, super::MAX_CERTIFICATES_BYTES),
+            Self::File(path) => files::contents(path, MAX_CERTIFICATES_BYTES),
         }
     }
 }
