@@ -130,7 +130,10 @@ impl Default for Limits {
 pub async fn serve<L: Into<Listener>>(listeners: Vec<L>, stop: CancellationToken, state: State) {
     let routes = Routes::new(&state.telemetry_path, state.reloads.is_some());
     routes.declare(&state.http, &state.access.current().refusing_codes());
-    let scrapes = if state.max_requests == 0 { Semaphore::MAX_PERMITS } else { state.max_requests };
+    let scrapes = match state.max_requests {
+        0 => Semaphore::MAX_PERMITS,
+        limit => limit.min(Semaphore::MAX_PERMITS),
+    };
     let server = Arc::new(Server {
         policy: page::policy(),
         routes,

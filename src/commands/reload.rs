@@ -86,6 +86,9 @@ enum ReloadError {
     /// The web configuration.
     #[error("{0}")]
     Web(String),
+    /// Neither of the two can be put in force.
+    #[error("{0}; and {1}")]
+    Both(Box<Self>, String),
     /// The ledger's task has ended.
     #[error("{0}")]
     Writer(WriteError),
@@ -146,11 +149,12 @@ impl Reloader {
     /// Each of the two configurations by itself: neither has to wait for the other to be mended.
     async fn reload_both(&mut self) -> Result<(), ReloadError> {
         let outcome = self.reload().await;
-        if let Some(file) = &self.web_file {
-            let web = file.look(true).await.map_err(ReloadError::Web);
-            return outcome.and(web);
+        let Some(file) = &self.web_file else { return outcome };
+        match (outcome, file.look(true).await) {
+            (outcome, Ok(())) => outcome,
+            (Ok(()), Err(web)) => Err(ReloadError::Web(web)),
+            (Err(refused), Err(web)) => Err(ReloadError::Both(Box::new(refused), web)),
         }
-        outcome
     }
 
     async fn reload(&mut self) -> Result<(), ReloadError> {

@@ -182,10 +182,10 @@ impl<'a> ShownCredential<'a> {
             Credential::ClientSecret { secret: Secret::File(file), .. } => shown.client_secret_file = Some(name(file)),
             Credential::ClientCertificate { certificate_file, password, .. } => {
                 shown.certificate_file = Some(name(certificate_file));
-                shown.certificate_password_file = password.as_ref().map(|password| match password {
+                shown.certificate_password_file = password.as_ref().and_then(|password| match password {
                     // From the environment's variable; no key has it.
-                    Secret::Inline(_) => SECRET.to_owned(),
-                    Secret::File(file) => name(file),
+                    Secret::Inline(_) => None,
+                    Secret::File(file) => Some(name(file)),
                 });
             }
             Credential::WorkloadIdentity { token_file, .. } | Credential::BearerTokenFile { token_file } => {

@@ -210,7 +210,7 @@ fn remarks(condition: Condition, tenant: &TenantStatus, now: DateTime<Utc>) -> M
                 td colspan="6" {
                     @if let Some(error) = &tenant.last_error {
                         p .message { (error.message) }
-                        p .quiet { "Counted in " code { "poll_failures_total" } " as " code { (error.reason.as_str()) } "." }
+                        p .quiet { "Counted in " code { "remote_assistance_poll_failures_total" } " as " code { (error.reason.as_str()) } "." }
                     } @else if condition == Condition::Stale {
                         p { "No poll has succeeded for over " (STALE_AFTER_INTERVALS) " intervals, and none has failed: one is still under way or waits for its turn. The log says what it does." }
                     }

@@ -35,7 +35,7 @@ pub(super) async fn reload(state: &State) -> Answer {
         Ok(Err(_)) => stopping(),
         Err(_) => Answer::text(
             StatusCode::GATEWAY_TIMEOUT,
-            "The reload takes long and goes on; the log and exporter_config_last_reload_successful tell how it ends.\n",
+            "The reload takes long and goes on; the log and remote_assistance_exporter_config_last_reload_successful tell how it ends.\n",
         ),
     }
 }

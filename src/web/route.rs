@@ -93,10 +93,10 @@ impl Routes {
         declare(&self.telemetry_path, &[200, 500, 503]);
         declare(HEALTHY, &[200, 503]);
         declare(READY, &[200, 503]);
-        declare(RELOAD, if self.lifecycle { &[200, 500] } else { &[403] });
+        declare(RELOAD, if self.lifecycle { &[200, 500, 503, 504] } else { &[403] });
         declare(CONFIG, &[200]);
         declare(STATUS, &[200]);
-        declare(OTHER, &[404]);
+        declare(OTHER, &[400, 404, 405]);
         if self.find(LANDING) == Some(Route::Landing) {
             declare(LANDING, &[200]);
         }

@@ -127,7 +127,10 @@ fn those_that_want_somebody_stand_first_and_links_lead_to_each_group() {
 #[test]
 fn what_is_wrong_is_said_with_the_remedy() {
     let error = failing("a", "GET https://graph.example answered 403; grant the permission");
-    says(&rendered([error]), "answered 403; grant the permission Counted in poll_failures_total as forbidden.");
+    says(
+        &rendered([error]),
+        "answered 403; grant the permission Counted in remote_assistance_poll_failures_total as forbidden.",
+    );
     let old = TenantStatus { last_success: Some(now() - TimeDelta::seconds(901)), ..well("a") };
     let page = rendered([old]);
     says(&page, "Overdue");

@@ -88,7 +88,7 @@ async fn one_that_takes_long_is_answered_before_its_connection_is_cut() {
     });
     let response = server.connect().await.request("POST", "/-/reload").await;
     assert_eq!(response.status, 504);
-    assert_snapshot!(response.text(), @"The reload takes long and goes on; the log and exporter_config_last_reload_successful tell how it ends.");
+    assert_snapshot!(response.text(), @"The reload takes long and goes on; the log and remote_assistance_exporter_config_last_reload_successful tell how it ends.");
     assert!(requests.recv().await.unwrap().is_closed());
 }
 
