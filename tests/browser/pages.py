@@ -100,7 +100,7 @@ def complaint(message):
         yield f"console: {message.text}"
 
 
-def visit(context, page, label, directory):
+def visit(context, page, directory):
     """What is wrong with a page, as this browser shows it."""
     wrong = []
     tab = context.new_page()
@@ -111,11 +111,16 @@ def visit(context, page, label, directory):
     answer = tab.goto(page["url"])
     if answer.status != 200:
         wrong.append(f"answered {answer.status}")
-    wrong.extend(tab.evaluate(LOOK))
-    # Without the styles that a screenshot otherwise adds, and that the page's policy forbids.
-    tab.screenshot(path=f"{directory}/{label}.png", full_page=page["whole"], caret="initial")
+    for width, (across, down) in WIDTHS.items():
+        tab.set_viewport_size({"width": across, "height": down})
+        for scheme in SCHEMES:
+            tab.emulate_media(color_scheme=scheme)
+            wrong.extend(f"{width}, {scheme}: {line}" for line in tab.evaluate(LOOK))
+            # Without the styles that a screenshot otherwise adds, and that the page's policy forbids.
+            path = f"{directory}/{page['name']}-{width}-{scheme}.png"
+            tab.screenshot(path=path, full_page=page["whole"], caret="initial")
     tab.close()
-    return [f"{label}: {line}" for line in wrong]
+    return [f"{page['name']}: {line}" for line in wrong]
 
 
 def compressed(context, url):
@@ -140,20 +145,11 @@ def main():
     order = json.load(sys.stdin)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        for width, (across, down) in WIDTHS.items():
-            for scheme in SCHEMES:
-                context = browser.new_context(
-                    viewport={"width": across, "height": down},
-                    color_scheme=scheme,
-                    java_script_enabled=False,
-                )
-                for page in order["pages"]:
-                    label = f"{page['name']}-{width}-{scheme}"
-                    print(*visit(context, page, label, order["screenshots"]), sep="\n")
-                if (width, scheme) == ("desktop", "light"):
-                    print(*compressed(context, order["compressed"]), sep="\n")
-                context.close()
+        context = browser.new_context(java_script_enabled=False)
+        wrong = [line for page in order["pages"] for line in visit(context, page, order["screenshots"])]
+        wrong.extend(compressed(context, order["compressed"]))
         browser.close()
+    print(*wrong, sep="\n")
 
 
 main()

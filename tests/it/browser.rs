@@ -89,12 +89,10 @@ fn pages_are_readable_and_whole_in_chromium() {
     };
     let pages = [
         page("demo", &mut demo, "/"),
-        page("config", &mut demo, "/config"),
-        page("status", &mut demo, "/status"),
         page("metrics", &mut demo, "/metrics"),
         page("troubled", &mut troubled, "/"),
-        page("troubled-config", &mut troubled, "/config"),
-        page("troubled-status", &mut troubled, "/status"),
+        page("config", &mut troubled, "/config"),
+        page("status", &mut troubled, "/status"),
         page("crowd", &mut crowd, "/"),
     ];
     let metrics = format!("http://{}/metrics", crowd.address());
