@@ -152,6 +152,8 @@ fn is_opt_in(metric: &Metric) -> bool {
         catalogue::FILES_SET_ASIDE,
         catalogue::CREDENTIAL_EXPIRY,
         catalogue::WEB_CERTIFICATE_EXPIRY,
+        catalogue::WEB_CONFIG_RELOAD_SUCCESSFUL,
+        catalogue::WEB_CONFIG_RELOAD_SUCCESS,
     ];
     of_others.iter().any(|other| other.name == metric.name) || metric.name.contains("_enrollment_lookup_")
 }
