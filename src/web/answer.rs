@@ -49,9 +49,9 @@ impl Answer {
             .with(REFERRER_POLICY, "no-referrer")
     }
 
-    /// A JSON document.
+    /// A JSON document, laid out for people: browsers show it as it is.
     pub fn json(body: &impl serde::Serialize) -> Self {
-        match serde_json::to_vec(body) {
+        match serde_json::to_vec_pretty(body) {
             Ok(body) => Self::new(StatusCode::OK, JSON, vec![body.into()]),
             Err(error) => Self::internal(&error),
         }

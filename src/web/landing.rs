@@ -90,7 +90,7 @@ fn facts(
                     dt { "Configuration" }
                     dd {
                         @if configuration.refused.is_some() { (badge("bad", "Reload failed")) } @else { (badge("good", "Loaded")) }
-                        small { (time(configuration.loaded)) }
+                        small { "in force since " (time(configuration.loaded)) }
                     }
                 }
             }

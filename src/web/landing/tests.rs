@@ -163,7 +163,7 @@ fn a_credential_is_told_of_when_its_end_is_near() {
 #[test]
 fn a_refused_configuration_is_told_until_one_is_loaded() {
     let loaded = |status: &Status| status.configured("a: 1\n".to_owned(), now() - TimeDelta::hours(2));
-    says(&shown([], loaded), "Configuration Loaded 2026-03-20 07:46:40 UTC");
+    says(&shown([], loaded), "Configuration Loaded in force since 2026-03-20 07:46:40 UTC");
     let refused = |status: &Status| {
         loaded(status);
         status.configuration_refused("x.yaml:7: no; mend it".to_owned(), now() - TimeDelta::minutes(5));
