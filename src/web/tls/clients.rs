@@ -12,7 +12,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore, SignatureScheme,
 };
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::{FromDer as _, X509Certificate, X509Version};
 
 use super::TlsError;
 use super::pem::Pem;
@@ -57,20 +57,27 @@ struct Clients {
 #[derive(Debug)]
 struct Authorities {
     certificates: Vec<CertificateDer<'static>>,
-    issued: Arc<dyn ClientCertVerifier>,
+    /// Whose they are, clients' own included: Go's clients show only what is named here.
+    subjects: Vec<DistinguishedName>,
+    /// Verifies what those that may issue have issued; absent where none may.
+    issued: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 impl Authorities {
     fn new(pem: &Pem, provider: &Arc<CryptoProvider>) -> Result<Self, TlsError> {
         let certificates = pem.certificates()?;
-        let mut roots = RootCertStore::empty();
+        let damaged = || pem.error("a certificate in it is damaged; replace it");
+        let (mut all, mut roots) = (RootCertStore::empty(), RootCertStore::empty());
         for certificate in &certificates {
-            roots.add(certificate.clone()).map_err(|_| pem.error("a certificate in it is damaged; replace it"))?;
+            all.add(certificate.clone()).map_err(|_| damaged())?;
+            let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| damaged())?;
+            if may_issue(&parsed) {
+                roots.add(certificate.clone()).map_err(|_| damaged())?;
+            }
         }
-        let issued = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
-            .build()
-            .map_err(|error| pem.error(format_args!("no client could be verified ({error}); give CA certificates")))?;
-        Ok(Self { certificates, issued })
+        // It fails only where it has no roots.
+        let issued = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().ok();
+        Ok(Self { certificates, subjects: all.subjects(), issued })
     }
 
     fn verify(
@@ -85,8 +92,21 @@ impl Authorities {
             // authority, which webpki would refuse and Go does not.
             return verify_known(parsed, now);
         }
-        self.issued.verify_client_cert(leaf, others, now).map(|_| ())
+        let issued = self.issued.as_ref().ok_or(CertificateError::UnknownIssuer)?;
+        issued.verify_client_cert(leaf, others, now).map(|_| ())
     }
+}
+
+/// Whether it may issue certificates. webpki takes that of every root for granted, so that a client whose
+/// own certificate is known could issue others in anybody's name.
+fn may_issue(certificate: &X509Certificate<'_>) -> bool {
+    let authority = match certificate.basic_constraints() {
+        Ok(Some(constraints)) => constraints.value.ca,
+        // Before version 3 there was no such mark.
+        Ok(None) => certificate.version() != X509Version::V3,
+        Err(_) => false,
+    };
+    authority && certificate.key_usage().is_ok_and(|usage| usage.is_none_or(|usage| usage.value.key_cert_sign()))
 }
 
 /// What is left to verify of a certificate that is trusted itself: its time, and that it is for clients.
@@ -112,7 +132,7 @@ impl ClientCertVerifier for Clients {
 
     /// Tells a client with several certificates which to show.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.authorities.as_ref().map_or(&[], |authorities| authorities.issued.root_hint_subjects())
+        self.authorities.as_ref().map_or(&[], |authorities| &authorities.subjects)
     }
 
     fn verify_client_cert(
