@@ -12,7 +12,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore, SignatureScheme,
 };
-use x509_parser::prelude::{FromDer as _, X509Certificate, X509Version};
+use x509_parser::prelude::{FromDer as _, Validity, X509Certificate, X509Version};
 
 use super::TlsError;
 use super::pem::Pem;
@@ -61,23 +61,26 @@ struct Authorities {
     subjects: Vec<DistinguishedName>,
     /// Verifies what those that may issue have issued; absent where none may.
     issued: Option<Arc<dyn ClientCertVerifier>>,
+    /// Those that may issue, each with the time in which its certificate is valid.
+    issuers: Vec<(CertificateDer<'static>, Validity)>,
+    provider: Arc<CryptoProvider>,
 }
 
 impl Authorities {
     fn new(pem: &Pem, provider: &Arc<CryptoProvider>) -> Result<Self, TlsError> {
         let certificates = pem.certificates()?;
         let damaged = || pem.error("a certificate in it is damaged; replace it");
-        let (mut all, mut roots) = (RootCertStore::empty(), RootCertStore::empty());
+        let mut all = RootCertStore::empty();
+        let mut issuers = Vec::new();
         for certificate in &certificates {
             all.add(certificate.clone()).map_err(|_| damaged())?;
             let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| damaged())?;
-            if may_issue(&parsed) {
-                roots.add(certificate.clone()).map_err(|_| damaged())?;
+            if may_issue(&parsed) && is_for_clients(&parsed) {
+                issuers.push((certificate.clone(), parsed.validity().clone()));
             }
         }
-        // It fails only where it has no roots.
-        let issued = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().ok();
-        Ok(Self { certificates, subjects: all.subjects(), issued })
+        let issued = issued_by(issuers.iter().map(|(certificate, _)| certificate), provider);
+        Ok(Self { certificates, subjects: all.subjects(), issued, issuers, provider: provider.clone() })
     }
 
     fn verify(
@@ -93,8 +96,36 @@ impl Authorities {
             return verify_known(parsed, now);
         }
         let issued = self.issued.as_ref().ok_or(CertificateError::UnknownIssuer)?;
-        issued.verify_client_cert(leaf, others, now).map(|_| ())
+        issued.verify_client_cert(leaf, others, now)?;
+        // webpki never looks at a root's own time.
+        let time = seconds(now);
+        let valid =
+            |validity: &Validity| (validity.not_before.timestamp()..=validity.not_after.timestamp()).contains(&time);
+        if self.issuers.iter().all(|(_, validity)| valid(validity)) {
+            return Ok(());
+        }
+        let in_time = self.issuers.iter().filter(|(_, validity)| valid(validity)).map(|(certificate, _)| certificate);
+        match issued_by(in_time, &self.provider).map(|issued| issued.verify_client_cert(leaf, others, now)) {
+            Some(Ok(_)) => Ok(()),
+            _ => Err(CertificateError::Other(OtherError(Arc::new(OutOfTime))).into()),
+        }
     }
+}
+
+/// Verifies what these have issued; `None` without any.
+fn issued_by<'a>(
+    issuers: impl Iterator<Item = &'a CertificateDer<'static>>,
+    provider: &Arc<CryptoProvider>,
+) -> Option<Arc<dyn ClientCertVerifier>> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(issuers.cloned());
+    // It fails only where it has no roots.
+    WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().ok()
+}
+
+/// By Unix.
+fn seconds(now: UnixTime) -> i64 {
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Whether it may issue certificates. webpki takes that of every root for granted, so that a client whose
@@ -111,18 +142,20 @@ fn may_issue(certificate: &X509Certificate<'_>) -> bool {
 
 /// What is left to verify of a certificate that is trusted itself: its time, and that it is for clients.
 fn verify_known(parsed: &X509Certificate<'_>, now: UnixTime) -> Result<(), Error> {
-    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let now = seconds(now);
     if now < parsed.validity().not_before.timestamp() {
         return Err(CertificateError::NotValidYet.into());
     }
     if now > parsed.validity().not_after.timestamp() {
         return Err(CertificateError::Expired.into());
     }
-    let usage = parsed.extended_key_usage().map_err(|_| CertificateError::BadEncoding)?;
-    if usage.is_some_and(|usage| !usage.value.client_auth && !usage.value.any) {
-        return Err(CertificateError::InvalidPurpose.into());
-    }
-    Ok(())
+    if is_for_clients(parsed) { Ok(()) } else { Err(CertificateError::InvalidPurpose.into()) }
+}
+
+/// Whether its extended key usage, where it has one, is that of clients or any.
+fn is_for_clients(certificate: &X509Certificate<'_>) -> bool {
+    let usage = certificate.extended_key_usage();
+    usage.is_ok_and(|usage| usage.is_none_or(|usage| usage.value.client_auth || usage.value.any))
 }
 
 impl ClientCertVerifier for Clients {
@@ -181,3 +214,8 @@ impl ClientCertVerifier for Clients {
 #[derive(Debug, thiserror::Error)]
 #[error("none of the certificate's names is in client_allowed_sans: {0:?}")]
 struct NotAllowed(Vec<String>);
+
+/// The client's certificate would do, but its authority's does not at this time.
+#[derive(Debug, thiserror::Error)]
+#[error("the certificate's authority has expired or is not yet valid; renew it in client_ca_file or client_ca")]
+struct OutOfTime;

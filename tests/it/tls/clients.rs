@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use rcgen::{IsCa, KeyUsagePurpose, SanType};
+use rcgen::{ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
 use rustls::version::{TLS12, TLS13};
 
 use super::client::Client;
@@ -114,6 +114,37 @@ fn a_client_that_is_known_itself_issues_nothing() {
         for name in ["Leaf", "Unmarked", "No signer of certificates"] {
             assert!(hints.contains(name), "{hints}");
         }
+        exporter.stop();
+    }
+}
+
+#[test]
+fn an_authority_out_of_time_or_for_servers_alone_lets_nobody_in() {
+    let site = Site::new(Kind::P256);
+    let year = |year| rcgen::date_time_ymd(year, 1, 1);
+    let expired = Authority::with("Expired", |params| params.not_after = year(2021));
+    let early = Authority::with("Early", |params| params.not_before = year(2090));
+    let servers =
+        Authority::with("Servers", |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
+    let clients = Authority::with("Clients", |params| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    });
+    let tls = "client_auth_type: RequireAndVerifyClientCert\nclient_ca_file: ca.crt";
+    for good in [None, Some(&clients)] {
+        let all = [Some(&expired), Some(&early), Some(&servers), good];
+        site.write("ca.crt", &all.iter().flatten().map(|one| one.certificate.as_str()).collect::<String>());
+        let mut exporter = site.start(tls, "");
+        let address = exporter.address();
+        let refused = |authority: &Authority| {
+            Client::with(&site.authority.certificate, &authority.client(Vec::new())).refused(address)
+        };
+        assert_eq!(refused(&expired), "received fatal alert: CertificateUnknown");
+        assert_eq!(refused(&early), "received fatal alert: CertificateUnknown");
+        assert_eq!(refused(&servers), "received fatal alert: UnknownCA");
+        if let Some(good) = good {
+            Client::with(&site.authority.certificate, &good.client(Vec::new())).agrees(address);
+        }
+        exporter.wait_for_log(&["No TLS on a connection", "authority has expired or is not yet valid; renew it"]);
         exporter.stop();
     }
 }
