@@ -21,15 +21,24 @@ use crate::config::{ClientIdentity, ClientTls};
 /// HTTP/1.1 by its name in ALPN: all that is asked with.
 const HTTP1: &[u8] = b"http/1.1";
 
-/// TLS for one request: `own` is the certificate of the exporter itself, where that is asked and nothing
-/// else is said about whom to trust.
-pub(super) fn client(tls: &ClientTls, own: Option<CertificateDer<'static>>) -> Result<ClientConfig, Failure> {
+/// Whom to trust where the configuration names no authority.
+pub(super) enum Trust {
+    /// Whoever shows this certificate.
+    Only(CertificateDer<'static>),
+    /// Everybody.
+    Any,
+    /// Whom the system's authorities vouch for.
+    System,
+}
+
+/// TLS for one request.
+pub(super) fn client(tls: &ClientTls, trust: Trust) -> Result<ClientConfig, Failure> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| Failure::Other(format!("cannot speak TLS: {error}")))?
         .dangerous()
-        .with_custom_certificate_verifier(verifier(tls, own, &provider)?);
+        .with_custom_certificate_verifier(verifier(tls, trust, &provider)?);
     let mut config = match &tls.identity {
         Some(identity) => with_identity(builder, identity)?,
         None => builder.with_no_client_auth(),
@@ -40,15 +49,16 @@ pub(super) fn client(tls: &ClientTls, own: Option<CertificateDer<'static>>) -> R
 
 fn verifier(
     tls: &ClientTls,
-    own: Option<CertificateDer<'static>>,
+    trust: Trust,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, Failure> {
     let algorithms = provider.signature_verification_algorithms;
-    let roots = match (&tls.ca_file, own) {
+    let roots = match (&tls.ca_file, trust) {
         _ if tls.insecure_skip_verify => return Ok(Arc::new(Shown { only: None, algorithms })),
         (Some(file), _) => authorities(file)?,
-        (None, Some(own)) => return Ok(Arc::new(Shown { only: Some(own), algorithms })),
-        (None, None) => system(),
+        (None, Trust::Only(own)) => return Ok(Arc::new(Shown { only: Some(own), algorithms })),
+        (None, Trust::Any) => return Ok(Arc::new(Shown { only: None, algorithms })),
+        (None, Trust::System) => system(),
     };
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
     let verifier = verifier.map_err(|_| {
