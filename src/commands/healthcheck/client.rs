@@ -102,6 +102,12 @@ fn explain(error: &(dyn Error + 'static)) -> Problem {
 
 fn remedy(error: &rustls::Error) -> &'static str {
     match error {
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "; give the name that it is for as server_name in tls_config of --healthcheck.config.file",
+        rustls::Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            "; renew it"
+        }
         rustls::Error::InvalidCertificate(_) => {
             "; give its authority as ca_file in tls_config of --healthcheck.config.file"
         }

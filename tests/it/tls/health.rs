@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
-use super::lab::{Authority, Kind, Site};
+use super::lab::{Authority, Kind, Site, self_signed_server};
 
 /// The exit code and the one line of a health check with these flags.
 #[track_caller]
@@ -128,10 +128,37 @@ fn an_authority_and_a_name_may_be_given() {
     is(asked("tls_config: {ca_file: ca.crt}"), HEALTHY);
     is(asked("tls_config: {ca_file: ca.crt, server_name: localhost}"), HEALTHY);
     is(asked("tls_config: {insecure_skip_verify: true}"), HEALTHY);
+    is(asked("tls_config: {ca_file: server.crt}"), HEALTHY);
     let (code, line) = asked("tls_config: {ca_file: ca.crt, server_name: other.example}");
     assert!(code == 1 && line.contains("not valid for name \"other.example\""), "{line}");
-    let (code, line) = asked("tls_config: {ca_file: server.crt}");
+    assert!(line.ends_with("; give the name that it is for as server_name in tls_config of --healthcheck.config.file"));
+    site.write("ca.crt", &Authority::new("Another CA").certificate);
+    let (code, line) = asked("tls_config: {ca_file: ca.crt}");
     assert!(code == 1 && line.contains("invalid peer certificate"), "{line}");
+    assert!(line.ends_with("; give its authority as ca_file in tls_config of --healthcheck.config.file"), "{line}");
+}
+
+/// As `openssl req -x509` makes it and `promtool` takes it: its own authority, by its mark.
+#[test]
+fn a_server_that_is_its_own_authority_is_trusted_by_its_name_and_in_its_time() {
+    let site = Site::new(Kind::P256);
+    for (until, more, expected) in [
+        (2100, "", ""),
+        (
+            2100,
+            ", server_name: other.example",
+            "; give the name that it is for as server_name in tls_config of --healthcheck.config.file",
+        ),
+        (2021, "", "; renew it"),
+    ] {
+        site.write_pair("server", &self_signed_server(until));
+        let mut exporter = site.start("", "");
+        site.write("http.yml", &format!("tls_config: {{ca_file: server.crt{more}}}"));
+        let (code, line) = check_own(&site, exporter.address(), &["--healthcheck.config.file=http.yml"]);
+        assert_eq!(code, i32::from(!expected.is_empty()), "{line}");
+        assert!(line.ends_with(expected), "{line}");
+        exporter.stop();
+    }
 }
 
 #[test]

@@ -97,6 +97,15 @@ pub fn self_signed_client(names: Vec<SanType>) -> Pair {
     Pair { certificate: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
 }
 
+/// The same of a server for `127.0.0.1`, valid until the start of that year.
+pub fn self_signed_server(until: i32) -> Pair {
+    let key = new_key(Kind::P256);
+    let mut params = named("server", vec![SanType::IpAddress([127, 0, 0, 1].into())]);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
+    Pair { certificate: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
+}
+
 fn client_params(names: Vec<SanType>) -> CertificateParams {
     let mut params = named("client", names);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
