@@ -3,6 +3,7 @@
 mod client;
 mod trust;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::cli::{Healthcheck, ListenAddress};
 use crate::config::{HttpClientConfig, TlsConfig, WebConfig};
 use crate::web::tls;
 use client::Client;
+use trust::Trust;
 
 /// How long the answer may take. The page waits for nothing, so a slower one is not healthy; and
 /// container engines mostly give a probe 5 to 30 seconds.
@@ -30,30 +32,46 @@ const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 /// # Errors
 /// No answer within five seconds, or another one than 200; or flags and files that cannot be used.
 pub fn run(flags: &Healthcheck, listening: &[ListenAddress], web: Option<&Path>) -> Result<(), Failure> {
-    let web = web.map(WebConfig::read).transpose()?.unwrap_or_default();
-    let scheme = if web.tls.is_some() { "https" } else { "http" };
-    let url = match (&flags.url, listening.first()) {
-        (Some(url), _) => url.clone(),
-        (None, Some(address)) => format!("{scheme}://{}/-/healthy", address.local_authority()),
-        (None, None) => return Err(Failure::Usage("there is no address to ask; give --healthcheck.url".to_owned())),
-    };
     let http = flags.http_config_file.as_deref().map(HttpClientConfig::read).transpose()?.unwrap_or_default();
+    let web = web.map(WebConfig::read).transpose().map(Option::unwrap_or_default);
+    let own_url = |scheme: &str| listening.first().map(|own| format!("{scheme}://{}/-/healthy", own.local_authority()));
+    let scheme = if web.as_ref().is_ok_and(|web| web.tls.is_none()) { "http" } else { "https" };
+    let Some(url) = flags.url.clone().or_else(|| own_url(scheme)) else {
+        return Err(Failure::Usage("there is no address to ask; give --healthcheck.url".to_owned()));
+    };
     let uri = parse(&url)?;
-    let own = web.tls.as_ref().filter(|_| is_own(&uri, listening));
+    let server = match web {
+        _ if !is_own(&uri, listening) => Server::Other,
+        _ if is_loopback(&uri) && http.tells_nothing() => Server::Neighbour,
+        web => web?.tls.map_or(Server::Other, Server::Own),
+    };
+    // The scheme is a guess where the file is of no use; and of use, it may have been refused for its certificate.
+    let guessed = flags.url.is_none() && matches!(server, Server::Neighbour);
+    let plain = own_url("http").filter(|_| guessed).map(|url| parse(&url)).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::Other(format!("cannot start: {error}")))?;
-    runtime.block_on(ask(&Question { url: &url, uri, http: &http, own }, TIMEOUT))
+    runtime.block_on(ask(&Question { uri, plain, http: &http, server }, TIMEOUT))
 }
 
 /// What is asked, and how.
 struct Question<'a> {
-    url: &'a str,
     uri: Uri,
+    /// What to ask instead where that speaks no TLS.
+    plain: Option<Uri>,
     http: &'a HttpClientConfig,
-    /// The web configuration of the exporter that is asked, where that is known.
-    own: Option<&'a TlsConfig>,
+    server: Server,
+}
+
+/// Who is asked, as far as flags can tell.
+enum Server {
+    /// The exporter with this web configuration.
+    Own(TlsConfig),
+    /// The exporter on this machine, which is told nothing that another program could make use of. Its
+    /// files may have changed into something that it has not taken up; that must not make it unhealthy.
+    Neighbour,
+    Other,
 }
 
 fn parse(url: &str) -> Result<Uri, Failure> {
@@ -80,20 +98,34 @@ fn is_own(uri: &Uri, listening: &[ListenAddress]) -> bool {
     })
 }
 
+/// Whether nobody outside this machine can answer.
+fn is_loopback(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default();
+    LOOPBACK.contains(&host) || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
 async fn ask(question: &Question<'_>, timeout: Duration) -> Result<(), Failure> {
-    let unhealthy = |problem: String| Failure::Other(format!("{} is not healthy: {problem}", question.url));
+    let mut uri = &question.uri;
     let deadline = time::Instant::now() + timeout;
     loop {
-        // Anew each time: it may just be exchanged.
-        let own = question.own.map(tls::server_certificate).transpose().map_err(Failure::other)?;
-        let client = Client::new(question.http, own)?;
-        match time::timeout_at(deadline, client.get(&question.uri)).await {
+        let unhealthy = |problem: String| Failure::Other(format!("{uri} is not healthy: {problem}"));
+        let trust = match &question.server {
+            // Anew each time: it may just be exchanged.
+            Server::Own(tls) => Trust::Only(tls::server_certificate(tls).map_err(Failure::other)?),
+            Server::Neighbour => Trust::Any,
+            Server::Other => Trust::System,
+        };
+        let client = Client::new(question.http, trust)?;
+        match time::timeout_at(deadline, client.get(uri)).await {
             Ok(Ok(StatusCode::OK)) => return Ok(()),
-            Ok(Ok(status)) => return Err(unhealthy(format!("it answered {status}{}", remedy(status, &question.uri)))),
+            Ok(Ok(status)) => return Err(unhealthy(format!("it answered {status}{}", remedy(status, uri)))),
             Ok(Err(problem)) if problem.other_certificate && time::Instant::now() + CERTIFICATE_PAUSE < deadline => {
                 time::sleep(CERTIFICATE_PAUSE).await;
             }
-            Ok(Err(problem)) => return Err(unhealthy(problem.text)),
+            Ok(Err(problem)) => match &question.plain {
+                Some(plain) if problem.no_tls => uri = plain,
+                _ => return Err(unhealthy(problem.text)),
+            },
             Err(_) => return Err(unhealthy(format!("no answer within {} s", timeout.as_secs_f64()))),
         }
     }
@@ -137,7 +169,7 @@ mod tests {
 
     async fn ask(url: &str, timeout: Duration) -> Result<(), Failure> {
         let http = HttpClientConfig::default();
-        super::ask(&Question { url, uri: parse(url)?, http: &http, own: None }, timeout).await
+        super::ask(&Question { uri: parse(url)?, plain: None, http: &http, server: Server::Other }, timeout).await
     }
 
     #[tokio::test]
@@ -200,5 +232,16 @@ mod tests {
         assert!(!own("https://localhost:10113/", ":10112"));
         assert!(!own("https://localhost/", ":10112"));
         assert!(!own("https://localhost:10112/", "192.0.2.1:10112"));
+    }
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        let loopback = |url: &str| is_loopback(&url.parse().unwrap());
+        for url in ["http://localhost:1/", "https://127.0.0.1:1/", "https://127.0.0.9:1/", "https://[::1]:1/"] {
+            assert!(loopback(url), "{url}");
+        }
+        for url in ["https://192.0.2.1:1/", "https://localhost.example:1/", "https://[2001:db8::1]:1/"] {
+            assert!(!loopback(url), "{url}");
+        }
     }
 }

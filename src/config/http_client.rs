@@ -56,6 +56,11 @@ impl HttpClientConfig {
             .and_then(|document| checked(&document, base))
             .map_err(|error| error.of(path.display().to_string()))
     }
+
+    /// Whether a server gets to see neither a password nor a certificate.
+    pub fn tells_nothing(&self) -> bool {
+        self.authorization.is_none() && self.tls.identity.is_none()
+    }
 }
 
 fn checked(raw: &raw::Document, base: &Path) -> Result<HttpClientConfig, Error> {

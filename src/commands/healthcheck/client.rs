@@ -7,13 +7,13 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, ClientConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::trust::{self, OtherCertificate};
+use super::trust::{self, OtherCertificate, Trust};
 use crate::commands::Failure;
 use crate::config::HttpClientConfig;
 
@@ -29,13 +29,15 @@ pub(super) struct Problem {
     pub(super) text: String,
     /// The server shows another certificate than its own file has.
     pub(super) other_certificate: bool,
+    /// What it says is not TLS.
+    pub(super) no_tls: bool,
 }
 
 impl Client {
-    /// `own` is the certificate of the exporter itself, where that is asked.
-    pub(super) fn new(http: &HttpClientConfig, own: Option<CertificateDer<'static>>) -> Result<Self, Failure> {
+    /// `trust` holds where the configuration says nothing about that.
+    pub(super) fn new(http: &HttpClientConfig, trust: Trust) -> Result<Self, Failure> {
         Ok(Self {
-            tls: Arc::new(trust::client(&http.tls, own)?),
+            tls: Arc::new(trust::client(&http.tls, trust)?),
             server_name: http.tls.server_name.clone(),
             authorization: http.authorization.clone(),
         })
@@ -86,30 +88,35 @@ impl Client {
 }
 
 fn explain(error: &(dyn Error + 'static)) -> Problem {
-    let mut other_certificate = false;
-    let text = match tls_error(error) {
-        Some(tls) => {
-            let remedy = match tls {
-                rustls::Error::InvalidCertificate(CertificateError::Other(other))
-                    if other.0.downcast_ref::<OtherCertificate>().is_some() =>
-                {
-                    other_certificate = true;
-                    return Problem { text: other.to_string(), other_certificate };
-                }
-                rustls::Error::InvalidCertificate(_) => {
-                    "; give its authority as ca_file in tls_config of --healthcheck.config.file"
-                }
-                rustls::Error::InvalidMessage(_) => "; where it speaks plain HTTP, ask with http://",
-                rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
-                    "; give a client certificate as cert_file and key_file in tls_config of --healthcheck.config.file"
-                }
-                _ => "",
-            };
-            format!("{tls}{remedy}")
-        }
-        None => error.to_string(),
+    let Some(tls) = tls_error(error) else {
+        return Problem { text: error.to_string(), other_certificate: false, no_tls: false };
     };
-    Problem { text, other_certificate }
+    let text = match tls {
+        rustls::Error::InvalidCertificate(CertificateError::Other(other)) if other.0.is::<OtherCertificate>() => {
+            return Problem { text: other.to_string(), other_certificate: true, no_tls: false };
+        }
+        _ => format!("{tls}{}", remedy(tls)),
+    };
+    Problem { text, other_certificate: false, no_tls: matches!(tls, rustls::Error::InvalidMessage(_)) }
+}
+
+fn remedy(error: &rustls::Error) -> &'static str {
+    match error {
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "; give the name that it is for as server_name in tls_config of --healthcheck.config.file",
+        rustls::Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            "; renew it"
+        }
+        rustls::Error::InvalidCertificate(_) => {
+            "; give its authority as ca_file in tls_config of --healthcheck.config.file"
+        }
+        rustls::Error::InvalidMessage(_) => "; where it speaks plain HTTP, ask with http://",
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "; give a client certificate as cert_file and key_file in tls_config of --healthcheck.config.file"
+        }
+        _ => "",
+    }
 }
 
 /// The error of TLS that stands behind this one.

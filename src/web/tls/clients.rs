@@ -12,7 +12,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore, SignatureScheme,
 };
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::{FromDer as _, Validity, X509Certificate, X509Version};
 
 use super::TlsError;
 use super::pem::Pem;
@@ -57,20 +57,30 @@ struct Clients {
 #[derive(Debug)]
 struct Authorities {
     certificates: Vec<CertificateDer<'static>>,
-    issued: Arc<dyn ClientCertVerifier>,
+    /// Whose they are, clients' own included: Go's clients show only what is named here.
+    subjects: Vec<DistinguishedName>,
+    /// Verifies what those that may issue have issued; absent where none may.
+    issued: Option<Arc<dyn ClientCertVerifier>>,
+    /// Those that may issue, each with the time in which its certificate is valid.
+    issuers: Vec<(CertificateDer<'static>, Validity)>,
+    provider: Arc<CryptoProvider>,
 }
 
 impl Authorities {
     fn new(pem: &Pem, provider: &Arc<CryptoProvider>) -> Result<Self, TlsError> {
         let certificates = pem.certificates()?;
-        let mut roots = RootCertStore::empty();
+        let damaged = || pem.error("a certificate in it is damaged; replace it");
+        let mut all = RootCertStore::empty();
+        let mut issuers = Vec::new();
         for certificate in &certificates {
-            roots.add(certificate.clone()).map_err(|_| pem.error("a certificate in it is damaged; replace it"))?;
+            all.add(certificate.clone()).map_err(|_| damaged())?;
+            let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| damaged())?;
+            if may_issue(&parsed) && is_for_clients(&parsed) {
+                issuers.push((certificate.clone(), parsed.validity().clone()));
+            }
         }
-        let issued = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
-            .build()
-            .map_err(|error| pem.error(format_args!("no client could be verified ({error}); give CA certificates")))?;
-        Ok(Self { certificates, issued })
+        let issued = issued_by(issuers.iter().map(|(certificate, _)| certificate), provider);
+        Ok(Self { certificates, subjects: all.subjects(), issued, issuers, provider: provider.clone() })
     }
 
     fn verify(
@@ -85,24 +95,67 @@ impl Authorities {
             // authority, which webpki would refuse and Go does not.
             return verify_known(parsed, now);
         }
-        self.issued.verify_client_cert(leaf, others, now).map(|_| ())
+        let issued = self.issued.as_ref().ok_or(CertificateError::UnknownIssuer)?;
+        issued.verify_client_cert(leaf, others, now)?;
+        // webpki never looks at a root's own time.
+        let time = seconds(now);
+        let valid =
+            |validity: &Validity| (validity.not_before.timestamp()..=validity.not_after.timestamp()).contains(&time);
+        if self.issuers.iter().all(|(_, validity)| valid(validity)) {
+            return Ok(());
+        }
+        let in_time = self.issuers.iter().filter(|(_, validity)| valid(validity)).map(|(certificate, _)| certificate);
+        match issued_by(in_time, &self.provider).map(|issued| issued.verify_client_cert(leaf, others, now)) {
+            Some(Ok(_)) => Ok(()),
+            _ => Err(CertificateError::Other(OtherError(Arc::new(OutOfTime))).into()),
+        }
     }
+}
+
+/// Verifies what these have issued; `None` without any.
+fn issued_by<'a>(
+    issuers: impl Iterator<Item = &'a CertificateDer<'static>>,
+    provider: &Arc<CryptoProvider>,
+) -> Option<Arc<dyn ClientCertVerifier>> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(issuers.cloned());
+    // It fails only where it has no roots.
+    WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().ok()
+}
+
+/// By Unix.
+fn seconds(now: UnixTime) -> i64 {
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Whether it may issue certificates. webpki takes that of every root for granted, so that a client whose
+/// own certificate is known could issue others in anybody's name.
+fn may_issue(certificate: &X509Certificate<'_>) -> bool {
+    let authority = match certificate.basic_constraints() {
+        Ok(Some(constraints)) => constraints.value.ca,
+        // Before version 3 there was no such mark.
+        Ok(None) => certificate.version() != X509Version::V3,
+        Err(_) => false,
+    };
+    authority && certificate.key_usage().is_ok_and(|usage| usage.is_none_or(|usage| usage.value.key_cert_sign()))
 }
 
 /// What is left to verify of a certificate that is trusted itself: its time, and that it is for clients.
 fn verify_known(parsed: &X509Certificate<'_>, now: UnixTime) -> Result<(), Error> {
-    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let now = seconds(now);
     if now < parsed.validity().not_before.timestamp() {
         return Err(CertificateError::NotValidYet.into());
     }
     if now > parsed.validity().not_after.timestamp() {
         return Err(CertificateError::Expired.into());
     }
-    let usage = parsed.extended_key_usage().map_err(|_| CertificateError::BadEncoding)?;
-    if usage.is_some_and(|usage| !usage.value.client_auth && !usage.value.any) {
-        return Err(CertificateError::InvalidPurpose.into());
-    }
-    Ok(())
+    if is_for_clients(parsed) { Ok(()) } else { Err(CertificateError::InvalidPurpose.into()) }
+}
+
+/// Whether its extended key usage, where it has one, is that of clients or any.
+fn is_for_clients(certificate: &X509Certificate<'_>) -> bool {
+    let usage = certificate.extended_key_usage();
+    usage.is_ok_and(|usage| usage.is_none_or(|usage| usage.value.client_auth || usage.value.any))
 }
 
 impl ClientCertVerifier for Clients {
@@ -112,7 +165,7 @@ impl ClientCertVerifier for Clients {
 
     /// Tells a client with several certificates which to show.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.authorities.as_ref().map_or(&[], |authorities| authorities.issued.root_hint_subjects())
+        self.authorities.as_ref().map_or(&[], |authorities| &authorities.subjects)
     }
 
     fn verify_client_cert(
@@ -161,3 +214,8 @@ impl ClientCertVerifier for Clients {
 #[derive(Debug, thiserror::Error)]
 #[error("none of the certificate's names is in client_allowed_sans: {0:?}")]
 struct NotAllowed(Vec<String>);
+
+/// The client's certificate would do, but its authority's does not at this time.
+#[derive(Debug, thiserror::Error)]
+#[error("the certificate's authority has expired or is not yet valid; renew it in client_ca_file or client_ca")]
+struct OutOfTime;

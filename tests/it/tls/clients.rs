@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use rcgen::SanType;
+use rcgen::{ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
 use rustls::version::{TLS12, TLS13};
 
 use super::client::Client;
@@ -76,6 +76,77 @@ fn a_certificate_that_is_its_own_authority_is_let_in() {
     let url = format!("https://localhost:{}/metrics", exporter.address().port());
     let arguments = ["-sS", "--cacert", "server.crt", "--cert", "stolen.crt", "--key", "stolen.key", &url];
     assert!(!run(site.directory.path(), "curl", &arguments).0);
+}
+
+/// Its key signs for itself, and for nobody else.
+#[test]
+fn a_client_that_is_known_itself_issues_nothing() {
+    let site = Site::new(Kind::P256);
+    let alice = || vec![SanType::DnsName("alice.example".try_into().unwrap())];
+    let known = [
+        Authority::with("Leaf", |params| {
+            (params.is_ca, params.subject_alt_names) = (IsCa::ExplicitNoCa, alice());
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        }),
+        Authority::with("Unmarked", |params| (params.is_ca, params.subject_alt_names) = (IsCa::NoCa, alice())),
+        Authority::with("No signer of certificates", |params| {
+            params.subject_alt_names = alice();
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        }),
+    ];
+    let clients: String = known.iter().map(|client| client.certificate.as_str()).collect();
+    let tls = "client_auth_type: RequireAndVerifyClientCert\nclient_ca_file: ca.crt\n\
+               client_allowed_sans: [alice.example]";
+    for beside in ["", &site.authority.certificate] {
+        site.write("ca.crt", &format!("{beside}{clients}"));
+        let mut exporter = site.start(tls, "");
+        let address = exporter.address();
+        for client in &known {
+            Client::with(&site.authority.certificate, &client.pair()).agrees(address);
+            let refusal = Client::with(&site.authority.certificate, &client.client(alice())).refused(address);
+            assert_eq!(refusal, "received fatal alert: UnknownCA");
+        }
+        let issued = site.authority.client(alice());
+        let let_in = Client::with(&site.authority.certificate, &issued).get(address, "/metrics").is_ok();
+        assert_eq!(let_in, !beside.is_empty());
+        // Clients that look at the names of the authorities find those of all.
+        let (_, hints) = run(site.directory.path(), "openssl", &["s_client", "-connect", &address.to_string()]);
+        for name in ["Leaf", "Unmarked", "No signer of certificates"] {
+            assert!(hints.contains(name), "{hints}");
+        }
+        exporter.stop();
+    }
+}
+
+#[test]
+fn an_authority_out_of_time_or_for_servers_alone_lets_nobody_in() {
+    let site = Site::new(Kind::P256);
+    let year = |year| rcgen::date_time_ymd(year, 1, 1);
+    let expired = Authority::with("Expired", |params| params.not_after = year(2021));
+    let early = Authority::with("Early", |params| params.not_before = year(2090));
+    let servers =
+        Authority::with("Servers", |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
+    let clients = Authority::with("Clients", |params| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    });
+    let tls = "client_auth_type: RequireAndVerifyClientCert\nclient_ca_file: ca.crt";
+    for good in [None, Some(&clients)] {
+        let all = [Some(&expired), Some(&early), Some(&servers), good];
+        site.write("ca.crt", &all.iter().flatten().map(|one| one.certificate.as_str()).collect::<String>());
+        let mut exporter = site.start(tls, "");
+        let address = exporter.address();
+        let refused = |authority: &Authority| {
+            Client::with(&site.authority.certificate, &authority.client(Vec::new())).refused(address)
+        };
+        assert_eq!(refused(&expired), "received fatal alert: CertificateUnknown");
+        assert_eq!(refused(&early), "received fatal alert: CertificateUnknown");
+        assert_eq!(refused(&servers), "received fatal alert: UnknownCA");
+        if let Some(good) = good {
+            Client::with(&site.authority.certificate, &good.client(Vec::new())).agrees(address);
+        }
+        exporter.wait_for_log(&["No TLS on a connection", "authority has expired or is not yet valid; renew it"]);
+        exporter.stop();
+    }
 }
 
 fn names(address: SocketAddr, site: &Site, names: Vec<SanType>) -> bool {

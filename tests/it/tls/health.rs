@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
-use super::lab::{Authority, Kind, Site};
+use super::lab::{Authority, Kind, Site, self_signed_server};
 
 /// The exit code and the one line of a health check with these flags.
 #[track_caller]
@@ -27,6 +27,8 @@ fn check_own(site: &Site, address: SocketAddr, more: &[&str]) -> (i32, String) {
     )
 }
 
+/// A configuration with something to protect.
+const PASSWORD: &str = "basic_auth: {username: probe, password: s3cr3t}";
 const HEALTHY: (i32, &str) = (0, "");
 
 #[track_caller]
@@ -35,7 +37,7 @@ fn is(outcome: (i32, String), expected: (i32, &str)) {
 }
 
 #[test]
-fn its_own_certificate_is_all_that_is_trusted() {
+fn its_own_certificate_is_all_that_is_trusted_with_a_password() {
     let site = Site::new(Kind::Rsa);
     // For other names, long expired, and known to no authority: it is the file's, and that is enough.
     let mut exporter = site.start("", "");
@@ -43,12 +45,14 @@ fn its_own_certificate_is_all_that_is_trusted() {
     is(check_own(&site, address, &[]), HEALTHY);
     let ready = format!("--healthcheck.url=https://localhost:{}/-/ready", address.port());
     is(check_own(&site, address, &[&ready]), HEALTHY);
-    // Another program on the port, with a certificate of the same authority.
+    // Another program on the port, with a certificate of the same authority, would get the password.
     let other = Site { authority: site.authority, ..Site::new(Kind::P256) };
     other.write_pair("server", &other.authority.server(Kind::P256));
     other.configure("", "");
+    other.write("http.yml", PASSWORD);
+    is(check_own(&other, address, &[]), HEALTHY);
     is(
-        check_own(&other, address, &[]),
+        check_own(&other, address, &["--healthcheck.config.file=http.yml"]),
         (1, "https://ADDRESS/-/healthy is not healthy: it shows another certificate than --web.config.file names"),
     );
     // Another address is no own one, and nothing there is trusted without the system's authorities.
@@ -124,10 +128,37 @@ fn an_authority_and_a_name_may_be_given() {
     is(asked("tls_config: {ca_file: ca.crt}"), HEALTHY);
     is(asked("tls_config: {ca_file: ca.crt, server_name: localhost}"), HEALTHY);
     is(asked("tls_config: {insecure_skip_verify: true}"), HEALTHY);
+    is(asked("tls_config: {ca_file: server.crt}"), HEALTHY);
     let (code, line) = asked("tls_config: {ca_file: ca.crt, server_name: other.example}");
     assert!(code == 1 && line.contains("not valid for name \"other.example\""), "{line}");
-    let (code, line) = asked("tls_config: {ca_file: server.crt}");
+    assert!(line.ends_with("; give the name that it is for as server_name in tls_config of --healthcheck.config.file"));
+    site.write("ca.crt", &Authority::new("Another CA").certificate);
+    let (code, line) = asked("tls_config: {ca_file: ca.crt}");
     assert!(code == 1 && line.contains("invalid peer certificate"), "{line}");
+    assert!(line.ends_with("; give its authority as ca_file in tls_config of --healthcheck.config.file"), "{line}");
+}
+
+/// As `openssl req -x509` makes it and `promtool` takes it: its own authority, by its mark.
+#[test]
+fn a_server_that_is_its_own_authority_is_trusted_by_its_name_and_in_its_time() {
+    let site = Site::new(Kind::P256);
+    for (until, more, expected) in [
+        (2100, "", ""),
+        (
+            2100,
+            ", server_name: other.example",
+            "; give the name that it is for as server_name in tls_config of --healthcheck.config.file",
+        ),
+        (2021, "", "; renew it"),
+    ] {
+        site.write_pair("server", &self_signed_server(until));
+        let mut exporter = site.start("", "");
+        site.write("http.yml", &format!("tls_config: {{ca_file: server.crt{more}}}"));
+        let (code, line) = check_own(&site, exporter.address(), &["--healthcheck.config.file=http.yml"]);
+        assert_eq!(code, i32::from(!expected.is_empty()), "{line}");
+        assert!(line.ends_with(expected), "{line}");
+        exporter.stop();
+    }
 }
 
 #[test]
@@ -137,5 +168,37 @@ fn a_check_during_a_change_of_certificates_waits_for_it() {
     let address = exporter.address();
     site.write_pair("server", &site.authority.server_named("second", Kind::P256));
     // The exporter takes up the new one within the time of the check.
+    site.write("http.yml", PASSWORD);
+    is(check_own(&site, address, &["--healthcheck.config.file=http.yml"]), HEALTHY);
+}
+
+/// An engine that restarts the container for it would end an exporter that could not start again.
+#[test]
+fn files_that_are_wrong_make_no_exporter_unhealthy() {
+    let site = Site::new(Kind::P256);
+    let mut exporter = site.start("", "");
+    let address = exporter.address();
+    site.write("http.yml", PASSWORD);
+    // A certificate whose key is still the old one's: the old ones stay in force.
+    let (certificate, key) = (site.path("server.crt"), site.path("server.key"));
+    std::fs::write(&certificate, site.authority.server(Kind::P256).certificate).unwrap();
     is(check_own(&site, address, &[]), HEALTHY);
+    std::fs::remove_file(&key).unwrap();
+    is(check_own(&site, address, &[]), HEALTHY);
+    site.write("web.yml", "tls_server_confg: {}");
+    is(check_own(&site, address, &[]), HEALTHY);
+    // Nobody unknown gets the password.
+    let (code, line) = check_own(&site, address, &["--healthcheck.config.file=http.yml"]);
+    assert!(code == 64 && line.contains("web.yml:1: tls_server_confg: unknown key"), "{code} {line}");
+    exporter.stop();
+    let (code, line) = check_own(&site, address, &[]);
+    assert!(code == 1 && line.starts_with("https://ADDRESS/-/healthy is not healthy: Connection refused"), "{line}");
+
+    let flags = site.flags().into_iter().filter(|flag| !flag.starts_with("--web.config.file"));
+    let mut plain = crate::support::Exporter::start(flags);
+    is(check_own(&site, plain.address(), &[]), HEALTHY);
+    // TLS that is configured and not in force.
+    site.write_pair("server", &site.authority.server(Kind::P256));
+    site.configure("", "");
+    is(check_own(&site, plain.address(), &[]), HEALTHY);
 }

@@ -37,9 +37,15 @@ pub struct Authority {
 
 impl Authority {
     pub fn new(name: &str) -> Self {
+        Self::with(name, |_| ())
+    }
+
+    /// One whose own certificate is out of the ordinary; it issues whether it may or not.
+    pub fn with(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = named(name, Vec::new());
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        change(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap().pem();
         Self { params, key, certificate }
@@ -72,6 +78,11 @@ impl Authority {
         self.issue(params, &new_key(Kind::P256))
     }
 
+    /// Its own certificate and key.
+    pub fn pair(&self) -> Pair {
+        Pair { certificate: self.certificate.clone(), key: self.key.serialize_pem() }
+    }
+
     fn issue(&self, params: CertificateParams, key: &KeyPair) -> Pair {
         let issuer = Issuer::from_params(&self.params, &self.key);
         Pair { certificate: params.signed_by(key, &issuer).unwrap().pem(), key: key.serialize_pem() }
@@ -83,6 +94,15 @@ pub fn self_signed_client(names: Vec<SanType>) -> Pair {
     let key = new_key(Kind::P256);
     let mut params = client_params(names);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    Pair { certificate: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
+}
+
+/// The same of a server for `127.0.0.1`, valid until the start of that year.
+pub fn self_signed_server(until: i32) -> Pair {
+    let key = new_key(Kind::P256);
+    let mut params = named("server", vec![SanType::IpAddress([127, 0, 0, 1].into())]);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
     Pair { certificate: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
 }
 
