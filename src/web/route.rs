@@ -8,6 +8,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
 
 use super::answer::{Answer, RETRY_AFTER_SECONDS};
 use super::body::Body;
@@ -128,12 +129,14 @@ pub fn check_telemetry_path(path: &str) -> Result<(), InvalidTelemetryPath> {
     Err(InvalidTelemetryPath { why })
 }
 
-/// Answers one request; refuses it where the connection may not begin an answer. Its body is dropped
+/// Answers one request; refuses it where the connection may not begin an answer, or came by a door that is
+/// `superseded`. Its body is dropped
 /// unread, upon which hyper closes the connection after the answer, or skips what has come already.
 pub(super) async fn answer(
     server: Arc<Server>,
     request: Request<Incoming>,
     answering: Option<Answering>,
+    superseded: CancellationToken,
 ) -> Response<Body> {
     let arrived = Instant::now();
     let in_flight = server.state.http.begin();
@@ -141,6 +144,10 @@ pub(super) async fn answer(
     let route = server.routes.find(request.uri().path());
     let mut answer = if answering.is_none() {
         refusal::crowded(request.version())
+    } else if superseded.is_cancelled() {
+        // The rules of this moment take for granted what their own connections have proved. (HTTP/2 takes
+        // streams until the client has heard the farewell.)
+        refusal::superseded(request.version())
     } else if let Some(problem) = request::problem(&request) {
         refusal::malformed(request.version(), problem)
     } else if let Err(refused) = access.admit(request.headers()).await {
