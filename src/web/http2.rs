@@ -18,9 +18,9 @@ use tracing::debug;
 use super::Limits;
 use super::body::Body;
 
-/// Requests of one connection at a time: what RFC 9113 holds for the least that limits nobody. A scraper
-/// has one, a browser a few.
-const MAX_STREAMS: u32 = 100;
+/// Requests of one connection at a time, each of which may wait for its window. A scraper has one, a browser
+/// a page and what is on it.
+const MAX_STREAMS: u32 = 32;
 /// All headers of a request, as HTTP/1.1 has it here.
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 /// Bodies of requests are not read, so clients may send the least that HTTP/2 has for a start.
