@@ -3,7 +3,7 @@
 //! | path | what |
 //! |---|---|
 //! | `/` | landing page: links and a table of the tenants; gone where the telemetry path is `/` |
-//! | the telemetry path, `/metrics` | the exposition; at most `max_requests` at a time, else 503 |
+//! | the telemetry path, `/metrics` | the exposition; at most `max_requests` at a time, and half of them for one address, else 503 |
 //! | `/-/healthy` | 200 while every loop beats, else 503 and their names; never depends on Graph |
 //! | `/-/ready` | 503 until the first polls have ended or totals were restored; 200 ever after |
 //! | `/config` | the configuration in force as YAML, without secrets |
@@ -41,11 +41,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use http::HeaderValue;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::exposition::{Exposition, HttpMetrics};
 use crate::status::Status;
+use connection::Shares;
 use route::Routes;
 
 pub use access::{Access, AccessError};
@@ -73,7 +74,8 @@ pub struct State {
     pub now: fn() -> DateTime<Utc>,
     /// `--web.telemetry-path`: one that [`check_telemetry_path`] allows.
     pub telemetry_path: String,
-    /// `--web.max-requests`: how many scrapes are served at a time; 0 for any number.
+    /// `--web.max-requests`: how many scrapes are served at a time, half of them to one address at most;
+    /// 0 for any number.
     pub max_requests: usize,
     /// The bounds.
     pub limits: Limits,
@@ -130,14 +132,15 @@ impl Default for Limits {
 pub async fn serve<L: Into<Listener>>(listeners: Vec<L>, stop: CancellationToken, state: State) {
     let routes = Routes::new(&state.telemetry_path, state.reloads.is_some());
     routes.declare(&state.http, &state.access.current().refusing_codes());
-    let scrapes = match state.max_requests {
-        0 => Semaphore::MAX_PERMITS,
-        limit => limit.min(Semaphore::MAX_PERMITS),
+    // Half of them for one client at most: it need not read what it asks for.
+    let (scrapes, share) = match state.max_requests {
+        0 => (usize::MAX, usize::MAX),
+        scrapes => (scrapes, (scrapes / 2).max(1)),
     };
     let server = Arc::new(Server {
         policy: page::policy(),
         routes,
-        scrapes: Arc::new(Semaphore::new(scrapes)),
+        scrapes: Shares::new(scrapes, share),
         ready: AtomicBool::new(false),
         state,
     });
@@ -152,8 +155,8 @@ struct Server {
     routes: Routes,
     /// The pages' `Content-Security-Policy`.
     policy: HeaderValue,
-    /// One permit for each scrape that is rendered or not yet sent.
-    scrapes: Arc<Semaphore>,
+    /// A place for each scrape that is rendered or not yet sent.
+    scrapes: Arc<Shares>,
     /// Once ready, always ready.
     ready: AtomicBool,
 }

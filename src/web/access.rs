@@ -11,9 +11,10 @@ use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rustls::ServerConfig;
+use tokio_util::sync::CancellationToken;
 
 use super::tls::{self, TlsError, TlsServer};
-use crate::config::WebConfig;
+use crate::config::{ClientAuth, TlsConfig, WebConfig};
 use limiter::Limiter;
 use passwords::{Passwords, Users};
 
@@ -27,11 +28,24 @@ pub struct Access {
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     tls: Option<TlsServer>,
+    door: Door,
+    /// Cancelled once another door is in force: nothing more is answered on connections that came by this one.
+    superseded: CancellationToken,
     headers: Vec<(HeaderName, HeaderValue)>,
     limiter: Option<Arc<Limiter>>,
     users: Users,
     /// One for all web configurations that follow each other.
     passwords: Arc<Passwords>,
+}
+
+/// What a connection has to prove before its first request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Door {
+    tls: bool,
+    client_auth: ClientAuth,
+    allowed_names: Vec<String>,
+    /// `client_ca_file` or `client_ca`, as PEM.
+    authorities: Vec<u8>,
 }
 
 /// Why a web configuration cannot be put in force. One line.
@@ -64,20 +78,27 @@ impl Access {
         Ok(access)
     }
 
-    /// Puts another web configuration in force. Requests and connections under way keep to the one before.
-    /// What is known of passwords and of the rate goes on where its part of the configuration is the same.
+    /// Puts another web configuration in force. Requests under way keep to the one before. So do connections,
+    /// unless what they have to prove differs: then they end after the requests under way. What is known of passwords and of the rate goes on where its part of the configuration is the same.
     ///
     /// # Errors
     /// [`AccessError`]; then the one before stays in force.
     pub fn replace(&self, config: &WebConfig) -> Result<(), AccessError> {
         let rules = Rules::new(config, &self.current())?;
+        let before = self.current();
+        if rules.door != before.door {
+            // First this: whoever sees the new rules sees as well that the old door is closed.
+            before.superseded.cancel();
+        }
         self.current.store(Arc::new(rules));
         Ok(())
     }
 
-    /// What the next connection's TLS is; `None` for plain HTTP.
-    pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
-        self.current.load().tls.as_ref().map(|tls| tls.config.clone())
+    /// What the next connection's TLS is, `None` for plain HTTP, and what tells it to end: other rules ask
+    /// for other proofs.
+    pub(super) fn door(&self) -> (Option<Arc<ServerConfig>>, CancellationToken) {
+        let rules = self.current.load();
+        (rules.tls.as_ref().map(|tls| tls.config.clone()), rules.superseded.clone())
     }
 
     /// When the first of the certificates that are shown expires; `None` without TLS.
@@ -93,6 +114,9 @@ impl Access {
 
 impl Rules {
     fn new(config: &WebConfig, before: &Self) -> Result<Self, AccessError> {
+        // Before the verifier reads the same: what changes in between is found by the next look.
+        let door = config.tls.as_ref().map(Door::of).unwrap_or_default();
+        let superseded = if door == before.door { before.superseded.clone() } else { CancellationToken::new() };
         let tls = config.tls.as_ref().map(|tls| tls::server(tls, config.http2)).transpose()?;
         let limiter = config.rate_limit.map(|rate| match &before.limiter {
             Some(limiter) if limiter.rate() == rate => limiter.clone(),
@@ -100,6 +124,8 @@ impl Rules {
         });
         Ok(Self {
             tls,
+            door,
+            superseded,
             headers: config.headers.clone(),
             limiter,
             users: Users::new(&config.users, &before.users),
@@ -130,6 +156,19 @@ impl Rules {
     pub fn decorate(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.headers {
             headers.insert(name, value.clone());
+        }
+    }
+}
+
+impl Door {
+    fn of(tls: &TlsConfig) -> Self {
+        // What cannot be read is refused, with its reason, where the verifier is made.
+        let authorities = tls.client_authorities.as_ref().and_then(|source| source.read().ok());
+        Self {
+            tls: true,
+            client_auth: tls.client_auth,
+            allowed_names: tls.client_allowed_sans.clone(),
+            authorities: authorities.unwrap_or_default(),
         }
     }
 }

@@ -5,11 +5,10 @@ use http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::error;
 
 use super::body::Body;
-use super::connection::Answering;
+use super::connection::{Answering, Place};
 use crate::exposition::{InFlight, Rendered};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -23,7 +22,7 @@ pub(super) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     body: Vec<Bytes>,
-    permit: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
 }
 
 impl Answer {
@@ -33,7 +32,7 @@ impl Answer {
         // Every page is the state of this moment, and none is to be guessed to be another type.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        Self { status, headers, body, permit: None }
+        Self { status, headers, body, place: None }
     }
 
     /// Plain text; errors are told so too.
@@ -57,8 +56,8 @@ impl Answer {
         }
     }
 
-    /// Metrics. The permit is given back when the client has them.
-    pub fn metrics(rendered: Rendered, permit: OwnedSemaphorePermit) -> Self {
+    /// Metrics. The place is given back when the client has them.
+    pub fn metrics(rendered: Rendered, place: Place) -> Self {
         let content_type = match HeaderValue::try_from(&*rendered.content_type) {
             Ok(content_type) => content_type,
             Err(error) => return Self::internal(&error),
@@ -68,7 +67,7 @@ impl Answer {
             Some(encoding) => answer.with(CONTENT_ENCODING, encoding),
             None => answer,
         };
-        Self { permit: Some(permit), ..answer }
+        Self { place: Some(place), ..answer }
     }
 
     /// What could not be made, by a defect of ours.
@@ -88,10 +87,10 @@ impl Answer {
         self
     }
 
-    /// The request is in flight, the connection answering, and the permit held, until the body is gone.
+    /// The request is in flight, the connection answering, and the place taken, until the body is gone.
     /// hyper leaves the body out for HEAD.
     pub fn into_response(self, held: (InFlight, Option<Answering>)) -> Response<Body> {
-        let mut response = Response::new(Body::new(self.body, (held, self.permit)));
+        let mut response = Response::new(Body::new(self.body, (held, self.place)));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response

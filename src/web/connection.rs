@@ -1,8 +1,10 @@
 //! Connections: accepting them, and draining them at the stop.
 //!
-//! Which of them there are is the business of `slots`, what is said on each that of `driving`.
+//! Which of them there are is the business of `slots`, what is said on each that of `driving`, and what one
+//! client may take of other scarce things that of `shares`.
 
 mod driving;
+mod shares;
 mod slots;
 
 use std::io;
@@ -20,7 +22,8 @@ use super::listen::Listener;
 use driving::{Ends, drive};
 use slots::Slots;
 
-pub(super) use slots::Answering;
+pub(super) use shares::{Full, Place, Shares};
+pub(super) use slots::{Answering, Client};
 
 /// The first and the longest pause after the system could give no connection, as when it is out of
 /// descriptors: short enough for the next scrape, long enough not to burn a core.

@@ -13,15 +13,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{self, Instant};
-use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::Limits;
 use super::body::Body;
 
-/// Requests of one connection at a time: what RFC 9113 holds for the least that limits nobody. A scraper
-/// has one, a browser a few.
-const MAX_STREAMS: u32 = 100;
+/// Requests of one connection at a time, each of which may wait for its window. A scraper has one, a browser
+/// a page and what is on it.
+const MAX_STREAMS: u32 = 32;
 /// All headers of a request, as HTTP/1.1 has it here.
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 /// Bodies of requests are not read, so clients may send the least that HTTP/2 has for a start.
@@ -35,7 +34,7 @@ const MAX_ERRORS: usize = 100;
 /// below the idle time, so that one that is gone frees its connection soon.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Serves the requests of a connection until either side ends it.
+/// Serves the requests of a connection until either side ends it; this one by `end`, politely.
 ///
 /// # Errors
 /// What ended it badly.
@@ -43,7 +42,7 @@ pub(super) async fn serve<T, F, A>(
     stream: T,
     answer: F,
     limits: &Limits,
-    stop: &CancellationToken,
+    end: impl Future<Output = ()>,
 ) -> Result<(), hyper::Error>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -58,7 +57,7 @@ where
     let mut connection = pin!(builder(limits).serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         result = connection.as_mut() => return result,
-        () = stop.cancelled() => {}
+        () = end => {}
         outstayed = answers.outstayed(limits) => {
             debug!(?outstayed, "An HTTP/2 connection takes longer than it may");
             if outstayed == Outstayed::Answer {

@@ -16,6 +16,13 @@ pub(super) fn crowded(version: Version) -> Answer {
     last(version, answer)
 }
 
+/// What this connection has proved is not what is asked now.
+pub(super) fn superseded(version: Version) -> Answer {
+    let message = "The web configuration has changed; connect again.\n";
+    let answer = Answer::text(StatusCode::SERVICE_UNAVAILABLE, message).with(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    last(version, answer)
+}
+
 /// Whoever sends a bad request may mean another one by what follows it.
 pub(super) fn malformed(version: Version, problem: &'static str) -> Answer {
     last(version, Answer::text(StatusCode::BAD_REQUEST, problem))

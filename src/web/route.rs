@@ -7,11 +7,12 @@ use std::time::Instant;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
 
+use super::access::Rules;
 use super::answer::{Answer, RETRY_AFTER_SECONDS};
 use super::body::Body;
-use super::connection::Answering;
+use super::connection::{Answering, Client, Full, Place};
 use super::reload::reload;
 use super::status::StatusPage;
 use super::{Server, landing, refusal, request};
@@ -128,46 +129,65 @@ pub fn check_telemetry_path(path: &str) -> Result<(), InvalidTelemetryPath> {
     Err(InvalidTelemetryPath { why })
 }
 
-/// Answers one request; refuses it where the connection may not begin an answer. Its body is dropped
+/// Answers one request; refuses it where the connection may not begin an answer, or came by a door that is
+/// `superseded`. Its body is dropped
 /// unread, upon which hyper closes the connection after the answer, or skips what has come already.
 pub(super) async fn answer(
     server: Arc<Server>,
     request: Request<Incoming>,
     answering: Option<Answering>,
+    superseded: CancellationToken,
 ) -> Response<Body> {
     let arrived = Instant::now();
     let in_flight = server.state.http.begin();
     let access = server.state.access.current();
     let route = server.routes.find(request.uri().path());
-    let mut answer = if answering.is_none() {
-        refusal::crowded(request.version())
-    } else if let Some(problem) = request::problem(&request) {
-        refusal::malformed(request.version(), problem)
-    } else if let Err(refused) = access.admit(request.headers()).await {
-        refusal::denied(refused)
-    } else {
-        admitted(&server, route, &request).await
+    let mut answer = match &answering {
+        None => refusal::crowded(request.version()),
+        // The rules of this moment take for granted what their own connections have proved. (HTTP/2 takes
+        // streams until the client has heard the farewell.)
+        Some(_) if superseded.is_cancelled() => refusal::superseded(request.version()),
+        Some(answering) => checked(&server, &access, route, &request, answering.client()).await,
     };
     access.decorate(&mut answer.headers);
     server.state.http.answered(server.routes.label(route), answer.status.as_u16(), arrived.elapsed());
     answer.into_response((in_flight, answering))
 }
 
+/// The answer to a request on a connection that may be answered.
+async fn checked(
+    server: &Arc<Server>,
+    access: &Rules,
+    route: Option<Route>,
+    request: &Request<Incoming>,
+    client: Client,
+) -> Answer {
+    if let Some(problem) = request::problem(request) {
+        return refusal::malformed(request.version(), problem);
+    }
+    match access.admit(request.headers()).await {
+        Ok(()) => admitted(server, route, request, client).await,
+        Err(refused) => refusal::denied(refused),
+    }
+}
+
 /// The answer to a request that the web configuration admits.
-async fn admitted(server: &Arc<Server>, route: Option<Route>, request: &Request<Incoming>) -> Answer {
+async fn admitted(server: &Arc<Server>, route: Option<Route>, request: &Request<Incoming>, client: Client) -> Answer {
     match (route, request.method()) {
         _ if request::is_for_no_page(request) => refusal::not_allowed("GET, HEAD"),
         (None, _) => Answer::text(StatusCode::NOT_FOUND, "There is no such page.\n"),
-        (Some(route), method) if route.methods().contains(method) => respond(server, route, request.headers()).await,
+        (Some(route), method) if route.methods().contains(method) => {
+            respond(server, route, request.headers(), client).await
+        }
         (Some(Route::Reload), _) => refusal::not_allowed("POST, PUT"),
         (Some(_), _) => refusal::not_allowed("GET, HEAD"),
     }
 }
 
-async fn respond(server: &Arc<Server>, route: Route, headers: &HeaderMap) -> Answer {
+async fn respond(server: &Arc<Server>, route: Route, headers: &HeaderMap, client: Client) -> Answer {
     match route {
         Route::Landing => Answer::html(landing::page(&server.state, ready(server)), &server.policy),
-        Route::Telemetry => scrape(server, Wanted::from_headers(headers)).await,
+        Route::Telemetry => scrape(server, Wanted::from_headers(headers), client).await,
         Route::Healthy => match server.state.status.stalled() {
             stalled if stalled.is_empty() => Answer::text(StatusCode::OK, "Healthy.\n"),
             stalled => Answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("Stalled: {}.\n", stalled.join(", "))),
@@ -195,27 +215,35 @@ fn ready(server: &Server) -> bool {
 
 /// Renders on a thread that may block where more than a little has to be encoded: that takes tens of
 /// milliseconds for a hundred tenants, in which this one has polls and probes to serve.
-async fn scrape(server: &Arc<Server>, wanted: Wanted) -> Answer {
-    let Ok(permit) = server.scrapes.clone().try_acquire_owned() else {
-        let message = format!("{} scrapes are being served already; try again later.\n", server.state.max_requests);
-        return Answer::text(StatusCode::SERVICE_UNAVAILABLE, message).with(RETRY_AFTER, RETRY_AFTER_SECONDS);
+async fn scrape(server: &Arc<Server>, wanted: Wanted, client: Client) -> Answer {
+    let place = match server.scrapes.take(client) {
+        Ok(place) => place,
+        Err(full) => {
+            let message = match full {
+                Full::Taken(scrapes) => format!("{scrapes} scrapes are being served already; try again later.\n"),
+                Full::Share(scrapes) => {
+                    format!("{scrapes} scrapes of this address are being served; try again later.\n")
+                }
+            };
+            return Answer::text(StatusCode::SERVICE_UNAVAILABLE, message).with(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
     };
     let exposition = &server.state.exposition;
     if exposition.is_ready(wanted) {
-        return exposed(exposition.render(wanted), permit);
+        return exposed(exposition.render(wanted), place);
     }
     let exposition = exposition.clone();
-    // The permit goes along: a client that hangs up does not make room for another before the work ends.
-    let render = move || (exposition.render(wanted), permit);
+    // The place goes along: a client that hangs up does not make room for another before the work ends.
+    let render = move || (exposition.render(wanted), place);
     match tokio::task::spawn_blocking(render).await {
-        Ok((rendered, permit)) => exposed(rendered, permit),
+        Ok((rendered, place)) => exposed(rendered, place),
         Err(error) => Answer::internal(&error),
     }
 }
 
-fn exposed(rendered: prometheus::Result<Rendered>, permit: OwnedSemaphorePermit) -> Answer {
+fn exposed(rendered: prometheus::Result<Rendered>, place: Place) -> Answer {
     match rendered {
-        Ok(rendered) => Answer::metrics(rendered, permit),
+        Ok(rendered) => Answer::metrics(rendered, place),
         Err(error) => Answer::internal(&error),
     }
 }

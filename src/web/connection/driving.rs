@@ -54,20 +54,27 @@ where
 {
     let limits = &server.state.limits;
     let occupant = slot.occupant();
+    let (tls, superseded) = server.state.access.door();
     let answer = |request| {
         let answering = occupant.begin();
-        route::answer(server.clone(), request, answering)
+        route::answer(server.clone(), request, answering, superseded.clone())
     };
-    let result = match server.state.access.tls() {
-        None => serve_http1(stream, answer, limits, stop).await,
+    let mut end = pin!(async {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = superseded.cancelled() => debug!("A connection ends: the web configuration has changed what it asks of connections"),
+        }
+    });
+    let result = match tls {
+        None => serve_http1(stream, answer, limits, end).await,
         Some(config) => {
             let shaken = tokio::select! {
-                () = stop.cancelled() => return,
+                () = end.as_mut() => return,
                 shaken = tls::accept(stream, config, limits.request) => shaken,
             };
             match shaken {
-                Ok(stream) if tls::is_http2(&stream) => http2::serve(stream, answer, limits, stop).await,
-                Ok(stream) => serve_http1(stream, answer, limits, stop).await,
+                Ok(stream) if tls::is_http2(&stream) => http2::serve(stream, answer, limits, end).await,
+                Ok(stream) => serve_http1(stream, answer, limits, end).await,
                 Err(error) => {
                     debug!(%error, "No TLS on a connection");
                     return;
@@ -84,7 +91,7 @@ async fn serve_http1<T, F, A>(
     stream: T,
     answer: F,
     limits: &Limits,
-    stop: &CancellationToken,
+    end: impl Future<Output = ()>,
 ) -> Result<(), hyper::Error>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -109,7 +116,7 @@ where
     let mut connection = pin!(connection);
     tokio::select! {
         result = connection.as_mut() => result,
-        () = stop.cancelled() => {
+        () = end => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Whose connections count together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Client {
+pub(in crate::web) enum Client {
     /// Everybody who comes by a Unix socket: the kernel tells no address.
     Local,
     /// An IPv4 address, also where it comes mapped into an IPv6 one.
@@ -61,6 +61,7 @@ pub(super) struct Slot {
 pub(super) struct Occupant {
     slots: Arc<Slots>,
     id: u64,
+    client: Client,
 }
 
 /// An answer under way: from a complete request until nothing of the answer is left to be sent.
@@ -85,7 +86,7 @@ impl Slots {
         };
         let claimed = CancellationToken::new();
         let id = self.table().enter(client, claimed.clone());
-        Ok(Slot { occupant: Occupant { slots: self.clone(), id }, claimed, _permit: permit })
+        Ok(Slot { occupant: Occupant { slots: self.clone(), id, client }, claimed, _permit: permit })
     }
 
     /// Has a connection closed, as where the system has no descriptor left for another.
@@ -126,6 +127,13 @@ impl Occupant {
     /// under way: more of them would keep out everybody else for as long as it pleases not to read them.
     pub(super) fn begin(&self) -> Option<Answering> {
         self.slots.table().begin(self.id, self.slots.share()).then(|| Answering(self.clone()))
+    }
+}
+
+impl Answering {
+    /// Whose request it is.
+    pub(in crate::web) fn client(&self) -> Client {
+        self.0.client
     }
 }
 

@@ -5,6 +5,7 @@ use h2::client::{Connection, SendRequest};
 use http::StatusCode;
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 
@@ -60,7 +61,7 @@ fn serve_one(stop: &CancellationToken) -> (JoinHandle<Served>, DuplexStream) {
     let served = tokio::spawn(async move {
         let start = Instant::now();
         let page = |_| async { Response::new(Body::new(vec![Bytes::from(vec![b'x'; PAGE_BYTES])], ())) };
-        let result = serve(server, page, &limits(), &stop).await;
+        let result = serve(server, page, &limits(), stop.cancelled()).await;
         (result, start.elapsed())
     });
     (served, client)

@@ -84,6 +84,19 @@ fn scrapes_go_on_under_hundreds_that_do_not_read_their_answers() {
     target.end();
 }
 
+/// By default, one address cannot have all scrapes that are served at a time.
+#[test]
+fn scrapes_go_on_while_one_address_reads_none_of_its_answers() {
+    let target = Target::start(LARGE, &[]);
+    let scrapers = [Connections::New, Connections::Kept].map(|connections| target.scraper(connections));
+    let crowd = Crowd::start(Mode::Unread, target.address, "127.0.1.1", 100).ready();
+    // Half of forty, and the scrape that asks.
+    wait_for("answers that wait for their readers", || (in_flight(&target) > 20.0).then_some(()));
+    scrapers.into_iter().for_each(Scraper::end);
+    drop(crowd);
+    target.end();
+}
+
 #[test]
 fn scrapes_beyond_the_limit_are_refused_until_others_are_read() {
     let target = Target::start(LARGE, &["--web.max-requests=3"]);
@@ -91,7 +104,9 @@ fn scrapes_beyond_the_limit_are_refused_until_others_are_read() {
     // One after the other: each scrape that asks may take a place that one of them would have had.
     let mut crowds = Vec::new();
     wait_for("a scrape to be refused", || {
-        crowds.push(Crowd::start(Mode::Unread, target.address, "127.0.1.1", 1).ready());
+        // Each from an address of its own, for none has more than half.
+        let from = format!("127.0.1.{}", crowds.len() + 1);
+        crowds.push(Crowd::start(Mode::Unread, target.address, &from, 1).ready());
         (status("/metrics") == 503).then_some(())
     });
     assert_eq!(status("/-/healthy"), 200);

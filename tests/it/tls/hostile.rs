@@ -172,3 +172,50 @@ fn resident_bytes(exporter: &Exporter) -> u64 {
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
+
+/// Answers pings and reads from the socket, and lets no answer through: each holds its place until its time
+/// is over.
+#[test]
+fn closed_windows_of_one_address_leave_scrapes_for_others() {
+    let site = Site::new(Kind::P256);
+    let mut exporter = site.start("", "");
+    let address = exporter.address();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let client = Client { protocols: vec!["h2"], ..Client::new(&site.authority.certificate) };
+    let connections = (0..2).map(|_| runtime.block_on(closed_windows(client.config(), address)));
+    let statuses: Vec<u16> = connections.flatten().collect();
+    let of = |status: u16| statuses.iter().filter(|found| **found == status).count();
+    // Half of the forty that are served at a time.
+    assert_eq!((of(200), of(503)), (20, 30), "{statuses:?}");
+    for _ in 0..5 {
+        scraped(&site, address);
+    }
+    exporter.stop();
+}
+
+/// Asks 25 times on one connection from another address of this machine; the statuses. The connection stays
+/// as long as the runtime.
+async fn closed_windows(config: std::sync::Arc<rustls::ClientConfig>, address: SocketAddr) -> Vec<u16> {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.1.1:0".parse().unwrap()).unwrap();
+    let stream = socket.connect(address).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(config);
+    let stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+    let closed = h2::client::Builder::new().initial_window_size(0).handshake::<_, bytes::Bytes>(stream).await;
+    let (mut sender, connection) = closed.unwrap();
+    tokio::spawn(connection);
+    let (mut statuses, mut answers) = (Vec::new(), Vec::new());
+    for _ in 0..25 {
+        sender = sender.ready().await.unwrap();
+        let request = http::Request::get("https://localhost/metrics").body(()).unwrap();
+        let answer = sender.send_request(request, true).unwrap().0.await.unwrap();
+        statuses.push(answer.status().as_u16());
+        answers.push(answer);
+    }
+    // A dropped answer would be reset, and a connection that nobody asks on ended.
+    tokio::spawn(async move {
+        let _held = (sender, answers);
+        std::future::pending::<()>().await;
+    });
+    statuses
+}

@@ -1,8 +1,8 @@
 //! Certificates change while clients scrape: no request fails, and new handshakes show what the files hold.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject;
 
 use super::client::{Client, Stream, agreed, connect};
 use super::lab::{Kind, Pair, Site};
-use crate::support::{Exporter, exchange, wait_for};
+use crate::support::{Exporter, PATIENCE, exchange, wait_for};
 
 /// How often the certificate is exchanged by writing over its files, and by exchanging their directory.
 const EXCHANGES: usize = 20;
@@ -94,12 +94,17 @@ fn scrape_on(client: &ClientConfigs) -> usize {
 }
 
 fn read_answer(stream: &mut BufReader<Stream>) {
+    assert_eq!(read_any_answer(stream), "HTTP/1.1 200 OK\r\n");
+}
+
+/// The first line of an answer that is read whole.
+fn read_any_answer<S: Read>(stream: &mut BufReader<S>) -> String {
     let mut line = || {
         let mut line = String::new();
         stream.read_line(&mut line).unwrap();
         line
     };
-    assert_eq!(line(), "HTTP/1.1 200 OK\r\n");
+    let first = line();
     let mut length = 0;
     loop {
         let header = line();
@@ -112,6 +117,7 @@ fn read_answer(stream: &mut BufReader<Stream>) {
     let mut body = vec![0; length];
     stream.read_exact(&mut body).unwrap();
     assert!(body.ends_with(b"\n"));
+    first
 }
 
 #[test]
@@ -206,7 +212,7 @@ fn exchange_secret(secret: &Path, number: usize, pair: &Pair) {
 }
 
 #[test]
-fn authorities_and_rules_change_for_new_connections() {
+fn other_authorities_and_rules_end_the_connections_before() {
     let site = Site::new(Kind::P256);
     let mut exporter = site.start("", "");
     let address = exporter.address();
@@ -218,13 +224,46 @@ fn authorities_and_rules_change_for_new_connections() {
     wait_for("clients without a certificate to be refused", || old.get(address, "/metrics").is_err().then_some(()));
     let pair = site.authority.client(Vec::new());
     Client::with(&site.authority.certificate, &pair).agrees(address);
-    // What was let in goes on.
-    kept.get_mut().write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    read_answer(&mut kept);
-    // Another authority: who was let in by the first is not let in any more.
+    // Who was let in without a certificate is answered no more.
+    ends_unanswered(kept.get_mut());
+    // Another authority: who was let in by the first is not let in any more, and is answered no more.
+    let mut kept = Client::with(&site.authority.certificate, &pair).connect(address).unwrap();
     let other = super::lab::Authority::new("Another CA");
     site.write("ca.crt", &other.certificate);
     let refused = || Client::with(&site.authority.certificate, &pair).get(address, "/metrics").is_err();
     wait_for("the first authority's clients to be refused", || refused().then_some(()));
+    ends_unanswered(&mut kept);
     Client::with(&site.authority.certificate, &other.client(Vec::new())).agrees(address);
+}
+
+/// Asks once more; the server has ended the connection, or does so without the page.
+#[track_caller]
+fn ends_unanswered<S: Read + Write>(stream: &mut S) {
+    let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut said = Vec::new();
+    let ended = stream.read_to_end(&mut said).map_err(|error| error.kind());
+    assert!(!matches!(ended, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)), "it is kept open");
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.is_empty() || said.starts_with("HTTP/1.1 503 "), "{said}");
+}
+
+/// Passwords give way to certificates: who had neither, and kept a connection, has not got in by waiting.
+#[test]
+fn a_connection_without_tls_does_not_outlive_the_passwords() {
+    let site = Site::new(Kind::P256);
+    let hash = bcrypt::hash("right", 4).unwrap();
+    site.write("web.yml", &format!("basic_auth_users: {{a: {hash}}}\n"));
+    let mut exporter = Exporter::start(site.flags());
+    let address = exporter.address();
+    let mut stranger = BufReader::new(TcpStream::connect(address).unwrap());
+    stranger.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+    stranger.get_mut().write_all(b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert_eq!(read_any_answer(&mut stranger), "HTTP/1.1 401 Unauthorized\r\n");
+    site.configure("client_auth_type: RequireAndVerifyClientCert\nclient_ca_file: ca.crt", "");
+    exporter.signal("HUP");
+    let pair = site.authority.client(Vec::new());
+    let let_in = || Client::with(&site.authority.certificate, &pair).get(address, "/metrics").ok();
+    wait_for("TLS", let_in);
+    ends_unanswered(stranger.get_mut());
+    exporter.stop();
 }

@@ -13,7 +13,7 @@ use super::{Gate, Server, until, within};
 const SOON: Duration = Duration::from_millis(150);
 
 /// A connection from another address of this machine.
-async fn connect_from(source: [u8; 4], server: &Server) -> Client {
+pub(super) async fn connect_from(source: [u8; 4], server: &Server) -> Client {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from((source, 0))).unwrap();
     Client::of(within(socket.connect(server.address)).await.unwrap())

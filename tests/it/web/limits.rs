@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use prometheus::{GaugeVec, Opts};
 
+use super::crowds::connect_from;
 use super::{Gate, Server, until, within};
 
 /// Short enough to wait for.
@@ -154,14 +155,18 @@ async fn bodies_are_not_read() {
 async fn scrapes_beyond_the_cap_are_refused_and_pages_are_not() {
     let server = Server::with(|state| state.max_requests = 2);
     let mut gate = Gate::install(&server.registry);
-    let mut scrapes = [server.connect().await, server.connect().await];
-    for client in &mut scrapes {
-        client.send("GET /metrics HTTP/1.1\r\nHost: exporter\r\n\r\n").await;
-    }
+    // One address has half of them.
+    let mut scrapes = [server.connect().await, connect_from([127, 0, 0, 2], &server).await];
+    scrapes[0].send("GET /metrics HTTP/1.1\r\nHost: exporter\r\n\r\n").await;
+    gate.holds(1).await;
+    let refused = server.get("/metrics").await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(refused.text(), "1 scrapes of this address are being served; try again later.\n");
+    scrapes[1].send("GET /metrics HTTP/1.1\r\nHost: exporter\r\n\r\n").await;
     gate.holds(2).await;
     let refused = server.get("/metrics").await;
-    assert_eq!(refused.status, 503);
-    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(refused.text(), "2 scrapes are being served already; try again later.\n");
     assert_eq!(server.get("/-/healthy").await.status, 200);
     gate.open();
     for client in &mut scrapes {
