@@ -14,7 +14,7 @@
 //! Elsewhere GET and HEAD are answered, other methods with 405. Bodies of requests are not read.
 //!
 //! Everything that a client can hold is bounded: connections, the size and number of headers, the time
-//! from a request's first byte to its answer, the time an answer may take to be read, and idleness. When
+//! that a request may take to come, the time an answer may take to be read, and idleness. When
 //! connections run out, the one that has waited longest without a request makes room for another.
 //! At a stop, listeners close at once, answers in flight go out within a deadline, and the rest is cut.
 
@@ -90,7 +90,7 @@ pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 pub struct Limits {
     /// Connections at a time. For each one more, one that is idle is closed.
     pub connections: usize,
-    /// From the first byte of a request to the first byte of its answer.
+    /// From the first byte of a request to the last of its headers; not what the answer takes to be made.
     pub request: Duration,
     /// From the moment that an answer has to wait for its reader to its last byte.
     pub response: Duration,
@@ -115,7 +115,7 @@ impl Default for Limits {
             // A few scrapers, probes and browsers use under ten; a busy proxy some hundred. Each costs at
             // most its 32 KiB of buffers.
             connections: 512,
-            // Headers come in one packet; rendering takes milliseconds. Scrapers give up after ten seconds.
+            // Headers come in one packet. Scrapers give up after ten seconds.
             request: Duration::from_secs(10),
             // Megabytes over a poor line. Longer than any scraper waits.
             response: Duration::from_secs(30),

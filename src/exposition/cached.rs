@@ -29,6 +29,8 @@ pub(super) struct Encoded {
     /// As it is.
     pub plain: Bytes,
     compressed: OnceLock<Part>,
+    /// Held while compressing, so that scrapes that come together compress once.
+    compressing: Mutex<()>,
 }
 
 impl Cached {
@@ -55,13 +57,17 @@ impl Cached {
         }
         let version = self.part.version();
         let plain = lines.encode(&self.part.gather())?.into();
-        let encoded = Arc::new(Encoded { version, plain, compressed: OnceLock::new() });
+        let encoded = Arc::new(Encoded::new(version, plain));
         slot.encoded.store(Some(encoded.clone()));
         Ok(encoded)
     }
 }
 
 impl Encoded {
+    fn new(version: u64, plain: Bytes) -> Self {
+        Self { version, plain, compressed: OnceLock::new(), compressing: Mutex::new(()) }
+    }
+
     /// Compressed, if that is done already.
     pub fn compressed_already(&self) -> Option<&Part> {
         self.compressed.get()
@@ -69,10 +75,51 @@ impl Encoded {
 
     /// Compressed: the first time takes a while.
     pub fn compressed(&self) -> std::io::Result<&Part> {
+        self.compressed_with(Part::compress)
+    }
+
+    fn compressed_with(&self, compress: impl FnOnce(&[u8]) -> std::io::Result<Part>) -> std::io::Result<&Part> {
         if let Some(part) = self.compressed.get() {
             return Ok(part);
         }
-        let part = Part::compress(&self.plain)?;
+        let _compressing = self.compressing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another scrape may have done it meanwhile.
+        if let Some(part) = self.compressed.get() {
+            return Ok(part);
+        }
+        let part = compress(&self.plain)?;
         Ok(self.compressed.get_or_init(|| part))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn scrapes_that_come_together_compress_once() {
+        const SCRAPES: usize = 8;
+        let encoded = Encoded::new(1, Bytes::from_static(b"fish_total 1\n"));
+        let (together, compressions) = (Barrier::new(SCRAPES), AtomicUsize::new(0));
+        let scrape = || {
+            together.wait();
+            let compress = |plain: &[u8]| {
+                compressions.fetch_add(1, Ordering::SeqCst);
+                // Time for the others to come as well.
+                (0..1000).for_each(|_| thread::yield_now());
+                Part::compress(plain)
+            };
+            encoded.compressed_with(compress).unwrap();
+        };
+        thread::scope(|scope| {
+            for _ in 0..SCRAPES {
+                scope.spawn(scrape);
+            }
+        });
+        assert_eq!(compressions.load(Ordering::SeqCst), 1);
     }
 }

@@ -14,7 +14,8 @@ use tokio::time::{Instant, Sleep};
 #[derive(Debug)]
 pub(super) struct Deadlines<T> {
     io: T,
-    /// Runs from the first byte of a request to the first byte of an answer.
+    /// Runs from the first byte of a request until the server reads no more of it: hyper does not read while
+    /// an answer is made, so how long that takes is no client's fault.
     request: Deadline,
     /// Runs from the first time that the client's system takes no more to the answer's last byte.
     response: Deadline,
@@ -51,13 +52,33 @@ impl<T: AsyncWrite + Unpin> Deadlines<T> {
     ) -> Poll<io::Result<usize>> {
         self.request.stop();
         match write(Pin::new(&mut self.io), cx) {
-            Poll::Pending => {
-                self.response.start();
-                ready!(self.response.poll(cx))?;
-                Poll::Pending
-            }
+            Poll::Pending => self.wait_for_reader(cx),
+            // No end yet: the answer may have more.
             written => written,
         }
+    }
+
+    /// TLS takes what it is given to write and holds it back; that the client's system takes no more shows
+    /// in the flush alone.
+    fn poll_send_all(
+        &mut self,
+        cx: &mut Context<'_>,
+        send: impl FnOnce(Pin<&mut T>, &mut Context<'_>) -> Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>> {
+        match send(Pin::new(&mut self.io), cx) {
+            Poll::Pending => self.wait_for_reader(cx),
+            sent => {
+                self.response.stop();
+                sent
+            }
+        }
+    }
+
+    /// Fails once the answer has waited too long.
+    fn wait_for_reader<R>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        self.response.start();
+        ready!(self.response.poll(cx))?;
+        Poll::Pending
     }
 }
 
@@ -80,14 +101,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Deadlines<T> {
 
     /// hyper flushes when it has nothing left to write, so a flush that ends is the end of an answer.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(Pin::new(&mut this.io).poll_flush(cx))?;
-        this.response.stop();
-        Poll::Ready(Ok(()))
+        self.get_mut().poll_send_all(cx, |io, cx| io.poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+        self.get_mut().poll_send_all(cx, |io, cx| io.poll_shutdown(cx))
     }
 }
 
@@ -127,7 +145,7 @@ impl Deadline {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter, DuplexStream};
 
     use super::*;
 
@@ -187,6 +205,43 @@ mod tests {
         };
         let write = async { server.write_all(&[0; 10 * PIPE_BYTES]).await.unwrap_err() };
         let error = tokio::select! { error = write => error, () = drip => unreachable!() };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(start.elapsed(), RESPONSE);
+    }
+
+    /// A stream that, as TLS does, takes whatever is written and sends it in the flush, and its client.
+    fn holding_back() -> (Deadlines<BufWriter<DuplexStream>>, DuplexStream) {
+        let (server, client) = tokio::io::duplex(PIPE_BYTES);
+        (Deadlines::new(BufWriter::with_capacity(100 * PIPE_BYTES, server), REQUEST, RESPONSE), client)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flush_that_waits_for_its_reader_is_cut_at_its_deadline() {
+        let (mut server, mut client) = holding_back();
+        server.write_all(&[0; 10 * PIPE_BYTES]).await.unwrap();
+        let start = Instant::now();
+        let drip = async {
+            loop {
+                client.read_u8().await.unwrap();
+                tokio::time::sleep(Duration::from_secs(7)).await;
+            }
+        };
+        let error = tokio::select! {
+            flushed = server.flush() => flushed.unwrap_err(),
+            () = drip => unreachable!(),
+            () = tokio::time::sleep(10 * RESPONSE) => panic!("it waits forever"),
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(start.elapsed(), RESPONSE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_farewell_that_waits_for_its_reader_is_cut_at_its_deadline() {
+        let (mut server, _client) = holding_back();
+        server.write_all(&[0; 10 * PIPE_BYTES]).await.unwrap();
+        let start = Instant::now();
+        let farewell = tokio::time::timeout(10 * RESPONSE, server.shutdown()).await;
+        let error = farewell.expect("it ends").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(start.elapsed(), RESPONSE);
     }
