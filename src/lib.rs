@@ -30,7 +30,7 @@
 //! | `poll` | the background loop | clock, session, status, config, source, ledger, metrics | |
 //! | `simulator` | a stand-in of Graph, for the demo and the tests | | rcgen |
 //! | `logging` | where log lines go | clock, cli | tracing_subscriber |
-//! | `cli` | the command line | web | clap |
+//! | `cli` | the command line | config, web | clap |
 //! | `commands` | one file per command: joins everything | clock, session, status, config, source, ledger, metrics, exposition, web, poll, simulator, logging, cli | |
 //!
 //! ## Invariants
