@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -12,7 +13,7 @@ use crate::support::{Exporter, PATIENCE, exchange, wait_for};
 pub struct Prometheus {
     process: Exporter,
     address: SocketAddr,
-    _directory: tempfile::TempDir,
+    _directory: Option<tempfile::TempDir>,
 }
 
 /// The values of an instant query: by the values of its labels, joined by a comma in the order of
@@ -29,7 +30,13 @@ impl Prometheus {
     /// The same with more flags.
     pub fn with(target: SocketAddr, flags: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| directory.path().join(name).display().to_string();
+        let prometheus = Self::on(target, directory.path(), flags);
+        Self { _directory: Some(directory), ..prometheus }
+    }
+
+    /// The same in a directory, whose `data` it goes on with.
+    pub fn on(target: SocketAddr, directory: &Path, flags: &[&str]) -> Self {
+        let path = |name: &str| directory.join(name).display().to_string();
         let configuration = format!(
             "global: {{scrape_interval: 1s}}\n\
              scrape_configs:\n  - job_name: remote-assistance\n    static_configs: [{{targets: [\"{target}\"]}}]\n"
@@ -42,7 +49,7 @@ impl Prometheus {
         let mut process = Exporter::spawn(command);
         let line = process.wait_for_log(&["\"Listening on\"", "address="]);
         let address = line.split("address=").nth(1).unwrap().parse().unwrap();
-        let prometheus = Self { process, address, _directory: directory };
+        let prometheus = Self { process, address, _directory: None };
         wait_for("Prometheus to be ready", || prometheus.get("/-/ready").ok().filter(|answer| answer.status == 200));
         prometheus
     }
