@@ -48,8 +48,10 @@ pub struct HistorySeries<'a> {
     /// When it was started anew by other buckets.
     restarted: Option<DateTime<Utc>>,
     /// What a session adds: an observation in ticks, of which a counter sees only that there is one.
-    adds: Box<dyn Fn(&PastSession) -> Option<u64> + 'a>,
+    adds: Box<Adds<'a>>,
 }
+
+type Adds<'a> = dyn Fn(&PastSession) -> Option<u64> + 'a;
 
 /// What a series shows at a point of time.
 #[derive(Clone, Debug, PartialEq)]
