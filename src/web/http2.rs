@@ -169,44 +169,4 @@ impl Drop for Answering {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn limits() -> Limits {
-        Limits { request: 10 * SECOND, response: 30 * SECOND, idle: 75 * SECOND, ..Limits::default() }
-    }
-
-    /// When a connection outstays, in seconds, whose answers begin and end at these.
-    async fn outstays(spans: &[(u64, u64)]) -> (Outstayed, u64) {
-        let answers = Arc::new(Answers::new());
-        let start = Instant::now();
-        for &(begin, end) in spans {
-            let answers = answers.clone();
-            tokio::spawn(async move {
-                time::sleep_until(start + u32::try_from(begin).unwrap() * SECOND).await;
-                let _open = answers.begin();
-                time::sleep_until(start + u32::try_from(end).unwrap() * SECOND).await;
-            });
-        }
-        let outstayed = answers.outstayed(&limits()).await;
-        (outstayed, start.elapsed().as_secs())
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn idleness_counts_from_the_last_answer() {
-        assert_eq!(outstays(&[]).await, (Outstayed::Idle, 75));
-        assert_eq!(outstays(&[(60, 61)]).await, (Outstayed::Idle, 136));
-        assert_eq!(outstays(&[(1, 30), (2, 5), (70, 100)]).await, (Outstayed::Idle, 175));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_has_its_time_whatever_others_do() {
-        assert_eq!(outstays(&[(1, 1000)]).await, (Outstayed::Answer, 41));
-        let mut spans: Vec<_> = (0..200).map(|second| (second, second + 2)).collect();
-        assert_eq!(outstays(&spans).await, (Outstayed::Idle, 276));
-        spans.push((33, 1000));
-        assert_eq!(outstays(&spans).await, (Outstayed::Answer, 73));
-    }
-}
+mod tests;

@@ -36,3 +36,4 @@ mod tls;
 mod tools;
 mod truth;
 mod web;
+mod web_file;

@@ -3,5 +3,7 @@
 mod client;
 mod clients;
 mod health;
+mod hostile;
 mod lab;
 mod negotiation;
+mod secrets;

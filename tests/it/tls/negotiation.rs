@@ -153,3 +153,17 @@ fn plain_http_is_told_to_use_tls() {
     );
     exporter.wait_for_log(&["level=debug", "the client spoke plain HTTP and was told so"]);
 }
+
+#[test]
+fn the_certificates_expiry_is_a_metric() {
+    let site = Site::new(Kind::P256);
+    let arguments = ["x509", "-in", "server.crt", "-noout", "-enddate", "-dateopt", "iso_8601"];
+    let (_, said) = run(site.directory.path(), "openssl", &arguments);
+    let date = said.trim().trim_start_matches("notAfter=").replace(' ', "T");
+    let expiry = chrono::DateTime::parse_from_rfc3339(&date).unwrap_or_else(|error| panic!("{date}: {error}"));
+    let mut exporter = site.start("", "");
+    let (answer, _) = Client::new(&site.authority.certificate).get(exporter.address(), "/metrics").unwrap();
+    let scrape = crate::support::Scrape::parse(&answer.text());
+    let shown = scrape.value("exporter_web_certificate_expiry_timestamp_seconds");
+    assert_eq!(shown, expiry.timestamp() as f64);
+}
