@@ -6,9 +6,11 @@ mod listen;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::PossibleValue;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use crate::config::LogLevel;
 use crate::web;
 pub use backfill::Backfill;
 pub use listen::ListenAddress;
@@ -90,7 +92,7 @@ struct Flags {
     /// Directory of the ledger [default: data/; demo: data/demo/]
     #[arg(long = "storage.path", value_name = "DIRECTORY", global = true)]
     storage_path: Option<PathBuf>,
-    /// Least severe level that is logged
+    /// Least severe level that is logged, unless the configuration names one by log.level
     #[arg(long = "log.level", value_name = "LEVEL", value_enum, default_value_t, global = true)]
     log_level: LogLevel,
     /// Format of log lines
@@ -164,16 +166,15 @@ pub struct Healthcheck {
     pub http_config_file: Option<PathBuf>,
 }
 
-/// `--log.level`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-#[allow(missing_docs, reason = "the names say it; doc comments would become help texts")]
-pub enum LogLevel {
-    Error,
-    Warn,
-    #[default]
-    Info,
-    Debug,
-    Trace,
+/// `--log.level` has the levels of the configuration.
+impl ValueEnum for LogLevel {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.as_str()))
+    }
 }
 
 /// `--log.format`.

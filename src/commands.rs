@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod exporter;
 mod healthcheck;
+mod log;
 mod once;
 mod progress;
 mod reload;
@@ -21,6 +22,7 @@ use crate::config::{self, Config};
 use crate::ledger::OpenError;
 use crate::logging;
 use crate::web::Passed;
+use log::Log;
 use progress::Display;
 
 /// Why a command failed: one line, without secrets, and an exit code.
@@ -63,19 +65,20 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     // First of all, while there is one thread.
     let passed = passed(cli)?;
     let display = Display::new();
-    logging::init(cli.log_level(), cli.log_format(), {
+    let level = logging::init(cli.log_level(), cli.log_format(), {
         let display = display.clone();
         move |line| display.log(line)
     });
+    let mut log = Log::new(cli.log_level(), level);
     if let Command::Healthcheck(flags) = cli.command() {
         return healthcheck::run(flags, &cli.listen_addresses(), cli.web_config_file());
     }
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::other)?;
     let result = match cli.command() {
-        Command::Serve => runtime.block_on(serve::run(cli, passed, &display)),
-        Command::Demo(flags) => runtime.block_on(demo::run(cli, flags, passed, &display)),
-        Command::Check(flags) => runtime.block_on(check::run(cli, flags, &display)),
-        Command::Once => runtime.block_on(once::run(cli, &display)),
+        Command::Serve => runtime.block_on(serve::run(cli, passed, &display, log)),
+        Command::Demo(flags) => runtime.block_on(demo::run(cli, flags, passed, &display, log)),
+        Command::Check(flags) => runtime.block_on(check::run(cli, flags, &display, &mut log)),
+        Command::Once => runtime.block_on(once::run(cli, &display, &mut log)),
         Command::Backfill(flags) => runtime.block_on(backfill::run(cli, flags, &display)),
         Command::Simulate(flags) => runtime.block_on(simulate::run(flags)),
         Command::Healthcheck(_) => Ok(()),

@@ -11,9 +11,11 @@ mod environment;
 mod error;
 mod files;
 mod http_client;
+mod log;
 pub mod proxy;
 mod raw;
 mod rules;
+mod shown;
 mod validate;
 mod web;
 mod yaml;
@@ -32,6 +34,7 @@ use crate::session::DURATION_BOUNDS;
 pub use error::Error;
 pub use files::{MAX_CERTIFICATES_BYTES, MAX_SECRET_BYTES};
 pub use http_client::{ClientIdentity, ClientTls, HttpClientConfig};
+pub use log::LogLevel;
 pub use proxy::{Proxy, ProxyUrl};
 pub use rules::duration_within;
 pub use web::{
@@ -92,6 +95,8 @@ const TENANT_ONLY_KEYS: &[&str] = &["name", "tenant_id"];
 /// What the exporter runs with.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// `log.level`: the least severe level that is logged; `None` where the command line says it.
+    pub log_level: Option<LogLevel>,
     /// `metrics`.
     pub metrics: Metrics,
     /// `tenants`: at least one, each name once.
@@ -305,13 +310,19 @@ impl Config {
         environment::read(lookup).map_err(|error| error.of("environment"))
     }
 
-    fn new(metrics: Metrics, tenants: Vec<Tenant>) -> Self {
+    /// The configuration as YAML, every default filled in and everything of `global` in its tenants, without
+    /// secrets: `<secret>` stands where one is. Read again, it means the same but for these.
+    pub fn to_yaml(&self) -> String {
+        shown::yaml(self)
+    }
+
+    fn new(log_level: Option<LogLevel>, metrics: Metrics, tenants: Vec<Tenant>) -> Self {
         /// Truncated as Alertmanager truncates its own hash.
         const BITS: u32 = 48;
         let mut hasher = SipHasher13::new();
         // `Debug` shows every setting and no secret.
-        hasher.write(format!("{metrics:?}{tenants:?}").as_bytes());
-        Self { metrics, tenants, hash: hasher.finish() >> (u64::BITS - BITS) }
+        hasher.write(format!("{log_level:?}{metrics:?}{tenants:?}").as_bytes());
+        Self { log_level, metrics, tenants, hash: hasher.finish() >> (u64::BITS - BITS) }
     }
 }
 

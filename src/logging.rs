@@ -16,6 +16,7 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 use tracing_subscriber::{Layer, Registry};
 
 use crate::cli::{LogFormat, LogLevel};
@@ -27,10 +28,25 @@ const OURS: &str = "remote_assistance_exporter";
 /// show headers and bodies, with tokens; `h2` tells of each frame at `debug` already.
 const TALKATIVE: &[&str] = &["hyper", "hyper_util"];
 
-/// Gives the process's events to `sink`, each as a line. A second call changes nothing.
-pub fn init(level: LogLevel, format: LogFormat, sink: impl Fn(&str) + Send + Sync + 'static) {
+/// The level of a log that goes on.
+#[derive(Clone, Debug)]
+pub struct Level(reload::Handle<Targets, Registry>);
+
+impl Level {
+    /// Has the log hold events of this level and those above it from now on. What libraries may log
+    /// stays within its bounds.
+    pub fn set(&self, level: LogLevel) {
+        // Fails only where the log is gone.
+        let _ = self.0.reload(filter(level));
+    }
+}
+
+/// Gives the process's events to `sink`, each as a line. A second call changes nothing of the log.
+pub fn init(level: LogLevel, format: LogFormat, sink: impl Fn(&str) + Send + Sync + 'static) -> Level {
+    let (subscriber, level) = adjustable(level, format, sink);
     // Fails only where a subscriber is set already, which then goes on.
-    let _ = tracing::subscriber::set_global_default(subscriber(level, format, sink));
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    level
 }
 
 /// Gives each event as a line, with its line feed, to `sink`.
@@ -39,7 +55,16 @@ pub fn subscriber(
     format: LogFormat,
     sink: impl Fn(&str) + Send + Sync + 'static,
 ) -> impl Subscriber + Send + Sync {
-    Registry::default().with(filter(level)).with(Lines { format, sink })
+    adjustable(level, format, sink).0
+}
+
+fn adjustable(
+    level: LogLevel,
+    format: LogFormat,
+    sink: impl Fn(&str) + Send + Sync + 'static,
+) -> (impl Subscriber + Send + Sync, Level) {
+    let (filter, handle) = reload::Layer::new(filter(level));
+    (Registry::default().with(filter).with(Lines { format, sink }), Level(handle))
 }
 
 /// What is logged. Every library is held to warnings at most: at lower levels the Azure SDK logs
@@ -292,6 +317,27 @@ mod tests {
             "what": "Some(\"x\\n\")", "tenant": "contoso",
         });
         assert_eq!(Value::Object(object), expected);
+    }
+
+    #[test]
+    fn the_level_can_be_changed_while_it_goes_on() {
+        let lines = Arc::new(Mutex::new(String::new()));
+        let sink = lines.clone();
+        let (subscriber, level) =
+            adjustable(LogLevel::Info, LogFormat::Logfmt, move |line| sink.lock().unwrap().push_str(line));
+        tracing::subscriber::with_default(subscriber, || {
+            for (round, to) in
+                [LogLevel::Debug, LogLevel::Error, LogLevel::Trace, LogLevel::Info].into_iter().enumerate()
+            {
+                debug!(round, "told");
+                debug!(target: "reqwest::connect", round, "Authorization");
+                level.set(to);
+            }
+            debug!(round = 4, "told");
+        });
+        let lines = lines.lock().unwrap();
+        let rounds: Vec<_> = lines.lines().map(|line| line.rsplit_once("msg=told round=").unwrap().1).collect();
+        assert_eq!(rounds, ["1", "3"], "{lines}");
     }
 
     /// What is logged of one event at each level, from a target.

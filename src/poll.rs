@@ -16,6 +16,7 @@ mod cycle;
 mod enrollment;
 mod isolation;
 mod lanes;
+mod observer;
 mod reconcile;
 mod schedule;
 mod supervisor;
@@ -29,6 +30,7 @@ use tracing::{Instrument as _, error_span};
 pub use cycle::{BATCH_REPORTS, Failure, Summary};
 use isolation::Isolation;
 pub use lanes::{Lane, Lanes, Turn};
+use observer::Observer;
 pub use reconcile::{Changes, reconcile};
 pub use supervisor::Supervisor;
 use told::Told;
@@ -66,11 +68,13 @@ impl TenantPoll {
         status: Arc<Status>,
     ) -> Result<Self, SourceError> {
         let turn = Arc::new(Turn::default());
+        let observer =
+            Arc::new(Observer { name: tenant.name.clone(), metrics: metrics.clone(), status: status.clone() });
         Ok(Self {
             name: tenant.name.clone(),
             kind: tenant.source.kind(),
             interval: tenant.poll_interval,
-            source: Source::new(tenant, network, metrics.clone())?.resting_by(turn.clone()),
+            source: Source::new(tenant, network, observer)?.resting_by(turn.clone()),
             turn,
             metrics,
             status,
@@ -89,6 +93,9 @@ impl TenantPoll {
             row.source = self.kind;
             row.poll_interval_seconds = self.interval.as_secs_f64();
             row.enrollment_lookup.clone_from(&enrollment_lookup);
+            // What the source before had to tell; this one tells its own.
+            row.files_set_aside = 0;
+            row.credential_expires = None;
         });
         if is_known {
             return;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::session::label;
@@ -79,6 +80,11 @@ pub struct TenantStatus {
     pub last_session_end: Option<DateTime<Utc>>,
     /// Rows that the service promised in the last successful poll and did not deliver.
     pub rows_missing: u64,
+    /// Files of the directory that cannot be read to their end; 0 for other sources.
+    pub files_set_aside: u64,
+    /// When the certificate expires that proves the identity; `None` for other credentials, and before
+    /// it is used.
+    pub credential_expires: Option<DateTime<Utc>>,
     /// The look-up of enrolment states; `None` where it is off.
     pub enrollment_lookup: Option<EnrollmentStatus>,
 }
@@ -113,8 +119,61 @@ impl TenantStatus {
             sessions_in_progress: None,
             last_session_end: None,
             rows_missing: 0,
+            files_set_aside: 0,
+            credential_expires: None,
             enrollment_lookup: None,
         }
+    }
+}
+
+label! {
+    /// How a tenant is doing, in one word.
+    Condition("condition") {
+        /// The last poll failed.
+        Failing = "failing",
+        /// Nothing failed, and yet there was no success for too long.
+        Stale = "stale",
+        /// Polls succeed, and something wants a look: see the row.
+        Warning = "warning",
+        /// The first poll has not ended.
+        Unpolled = "unpolled",
+        /// All is well.
+        Fine = "ok",
+    }
+}
+
+/// After how many poll intervals without a success what is shown is old. One poll may be late, and the
+/// next one fail.
+pub const STALE_AFTER_INTERVALS: u32 = 3;
+/// How long before its end a credential's certificate wants a look. Who has to order one needs weeks.
+pub const CREDENTIAL_NOTICE: TimeDelta = TimeDelta::days(30);
+
+impl TenantStatus {
+    /// How it is doing.
+    pub fn condition(&self, now: DateTime<Utc>) -> Condition {
+        let lookup_failed = self.enrollment_lookup.as_ref().is_some_and(|lookup| lookup.last_error.is_some());
+        match self.up {
+            Some(false) => Condition::Failing,
+            None => Condition::Unpolled,
+            Some(true) if self.is_stale(now) => Condition::Stale,
+            Some(true)
+                if self.rows_missing > 0 || self.files_set_aside > 0 || lookup_failed || self.credential_ends(now) =>
+            {
+                Condition::Warning
+            }
+            Some(true) => Condition::Fine,
+        }
+    }
+
+    /// Whether its last success is longer ago than [`STALE_AFTER_INTERVALS`] poll intervals.
+    pub fn is_stale(&self, now: DateTime<Utc>) -> bool {
+        let patience = self.poll_interval_seconds * f64::from(STALE_AFTER_INTERVALS);
+        self.last_success.is_some_and(|then| (now - then).as_seconds_f64() > patience)
+    }
+
+    /// Whether its credential's certificate expires within [`CREDENTIAL_NOTICE`], or has expired.
+    pub fn credential_ends(&self, now: DateTime<Utc>) -> bool {
+        self.credential_expires.is_some_and(|end| end - now < CREDENTIAL_NOTICE)
     }
 }
 
@@ -132,10 +191,31 @@ fn as_label<S: serde::Serializer>(reason: &FailureReason, serializer: S) -> Resu
     serializer.serialize_str(crate::session::Label::as_str(*reason))
 }
 
+/// The configuration in force, and what became of the last attempt to replace it.
+#[derive(Clone, Debug)]
+pub struct ConfigurationStatus {
+    /// As YAML, without secrets.
+    pub yaml: Bytes,
+    /// Since when it is in force.
+    pub loaded: DateTime<Utc>,
+    /// Why the last reload left it in force; `None` when it succeeded, or there was none.
+    pub refused: Option<Refused>,
+}
+
+/// A configuration that was not taken over.
+#[derive(Clone, Debug, Serialize)]
+pub struct Refused {
+    /// When.
+    pub time: DateTime<Utc>,
+    /// Why, and the remedy, on one line, without secrets.
+    pub message: String,
+}
+
 /// The state that pages and probes read.
 #[derive(Debug, Default)]
 pub struct Status {
     tenants: Mutex<BTreeMap<Arc<str>, TenantStatus>>,
+    configuration: Mutex<Option<ConfigurationStatus>>,
     loops: Mutex<BTreeMap<&'static str, (Instant, Duration)>>,
 }
 
@@ -158,6 +238,23 @@ impl Status {
     /// Takes a tenant's row away.
     pub fn remove(&self, tenant: &str) {
         lock(&self.tenants).remove(tenant);
+    }
+
+    /// The configuration in force; `None` before the first was loaded.
+    pub fn configuration(&self) -> Option<ConfigurationStatus> {
+        lock(&self.configuration).clone()
+    }
+
+    /// Says that a configuration is in force, and how it looks as YAML without secrets.
+    pub fn configured(&self, yaml: String, now: DateTime<Utc>) {
+        *lock(&self.configuration) = Some(ConfigurationStatus { yaml: yaml.into(), loaded: now, refused: None });
+    }
+
+    /// Says why another configuration was not taken over.
+    pub fn configuration_refused(&self, message: String, now: DateTime<Utc>) {
+        if let Some(configuration) = &mut *lock(&self.configuration) {
+            configuration.refused = Some(Refused { time: now, message });
+        }
     }
 
     /// Says that a loop is alive and will say so again within `patience`.

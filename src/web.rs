@@ -6,6 +6,7 @@
 //! | the telemetry path, `/metrics` | the exposition; at most `max_requests` at a time, else 503 |
 //! | `/-/healthy` | 200 while every loop beats, else 503 and their names; never depends on Graph |
 //! | `/-/ready` | 503 until the first polls have ended or totals were restored; 200 ever after |
+//! | `/config` | the configuration in force as YAML, without secrets |
 //! | `/status` | the table as JSON |
 //! | `/-/reload` | POST or PUT: reloads the configuration, then 200, or 500 and why not; 504 where that takes longer, 503 if too many wait; 403 unless enabled |
 //! | any other | 404 |
@@ -18,6 +19,7 @@
 //! At a stop, listeners close at once, answers in flight go out within a deadline, and the rest is cut.
 
 mod access;
+mod answer;
 mod body;
 mod connection;
 mod deadlines;
@@ -25,7 +27,12 @@ mod descriptors;
 mod http2;
 mod landing;
 mod listen;
+mod page;
+mod refusal;
+mod reload;
+mod request;
 mod route;
+mod status;
 pub mod tls;
 
 use std::sync::Arc;
@@ -125,7 +132,7 @@ pub async fn serve<L: Into<Listener>>(listeners: Vec<L>, stop: CancellationToken
     routes.declare(&state.http, &state.access.current().refusing_codes());
     let scrapes = if state.max_requests == 0 { Semaphore::MAX_PERMITS } else { state.max_requests };
     let server = Arc::new(Server {
-        policy: landing::policy(),
+        policy: page::policy(),
         routes,
         scrapes: Arc::new(Semaphore::new(scrapes)),
         ready: AtomicBool::new(false),
@@ -140,7 +147,7 @@ pub async fn serve<L: Into<Listener>>(listeners: Vec<L>, stop: CancellationToken
 struct Server {
     state: State,
     routes: Routes,
-    /// The landing page's `Content-Security-Policy`.
+    /// The pages' `Content-Security-Policy`.
     policy: HeaderValue,
     /// One permit for each scrape that is rendered or not yet sent.
     scrapes: Arc<Semaphore>,

@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument as _, error_span};
 
 use super::exporter::BUILD;
+use super::log::Log;
 use super::progress::Display;
 use super::{Failure, configuration, signals};
 use crate::cli::{Check, CheckOutput, Cli};
@@ -41,13 +42,14 @@ enum Verdict {
 }
 
 /// Runs the command.
-pub(super) async fn run(cli: &Cli, flags: &Check, display: &Display) -> Result<(), Failure> {
+pub(super) async fn run(cli: &Cli, flags: &Check, display: &Display, log: &mut Log) -> Result<(), Failure> {
     let config = configuration(cli);
     if let (CheckOutput::Json, Err(failure)) = (flags.output, &config) {
         // Whoever reads the document by a program reads it in this case too.
         print(display, &json::refused(&failure.to_string(), flags.offline, BUILD.version)?)?;
     }
     let config = config?;
+    log.obey(&config);
     let stop = signals::stop()?;
     let looks = begin(&config, flags.offline, display);
     let finish = async {

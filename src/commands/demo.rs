@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use tracing::info;
 
+use super::log::Log;
 use super::progress::Display;
 use super::reload::Load;
 use super::serve::{self, Outside};
@@ -26,7 +27,13 @@ const REQUESTS_PER_MINUTE: u32 = 100_000;
 const CA_FILE: &str = "simulator-ca.pem";
 
 /// Runs the command.
-pub(super) async fn run(cli: &Cli, flags: &Demo, passed: Option<Passed>, display: &Display) -> Result<(), Failure> {
+pub(super) async fn run(
+    cli: &Cli,
+    flags: &Demo,
+    passed: Option<Passed>,
+    display: &Display,
+    log: Log,
+) -> Result<(), Failure> {
     let listeners = serve::bind(cli, passed)?;
     let stop = signals::stop()?;
     let storage = cli.storage_path();
@@ -45,7 +52,7 @@ pub(super) async fn run(cli: &Cli, flags: &Demo, passed: Option<Passed>, display
         Arc::new(move || Ok(config.clone()))
     };
     let outside = Outside { listeners, stop, hangups: None };
-    serve::serve(cli, (config, load), &storage, display, outside).await?;
+    serve::serve(cli, (config, load), &storage, (display, log), outside).await?;
     simulator.stop().await;
     Ok(())
 }

@@ -81,6 +81,7 @@ impl Exporter {
         let process = Process::new(move || started.elapsed()).map_err(Failure::other)?;
         own.config_loaded(config.hash, now);
         let status = Arc::new(Status::default());
+        status.configured(config.to_yaml(), now);
         let observer = LedgerObserver { own: own.clone(), status: status.clone() };
         let (writer, published, task) = Writer::start(ledger, Arc::new(observer));
         let business = Business::new(published).map_err(Failure::other)?;

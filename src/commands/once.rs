@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::exporter::Exporter;
+use super::log::Log;
 use super::progress::Display;
 use super::{Failure, configuration, signals};
 use crate::cli::Cli;
@@ -14,8 +15,9 @@ use crate::exposition::Wanted;
 use crate::poll::{Lane, Lanes};
 
 /// Runs the command.
-pub(super) async fn run(cli: &Cli, display: &Display) -> Result<(), Failure> {
+pub(super) async fn run(cli: &Cli, display: &Display, log: &mut Log) -> Result<(), Failure> {
     let config = configuration(cli)?;
+    log.obey(&config);
     let stop = signals::stop()?;
     let exporter = Exporter::open(&config, &cli.storage_path(), display)?;
     let count = exporter.tenants.len();

@@ -19,6 +19,7 @@ use tracing::{error, info};
 
 use super::Failure;
 use super::exporter::{Parts, enter};
+use super::log::Log;
 use super::signals::Hangups;
 use super::web_file::WebFile;
 use crate::clock;
@@ -51,6 +52,7 @@ struct Reading {
 /// Reloads the configuration when asked, one time after the other.
 pub(super) struct Reloader {
     load: Load,
+    log: Log,
     readings: Readings,
     parts: Parts,
     writer: Writer,
@@ -64,6 +66,8 @@ pub(super) struct Reloader {
 /// A configuration with all that can be made of it without changing anything.
 struct Loaded {
     config: Config,
+    /// It as YAML, for those who look.
+    shown: String,
     readings: Readings,
     changes: Changes,
     /// The tenants that are new or changed.
@@ -101,14 +105,14 @@ pub(super) fn requests() -> (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadR
 impl Reloader {
     /// Over what runs by `config`.
     pub(super) fn new(
-        load: Load,
+        (load, log): (Load, Log),
         config: &Config,
         parts: Parts,
         writer: Writer,
         supervisor: Supervisor,
         web_file: Option<Arc<WebFile>>,
     ) -> Self {
-        Self { load, readings: readings(config), parts, writer, supervisor, web_file, overdue: None }
+        Self { load, log, readings: readings(config), parts, writer, supervisor, web_file, overdue: None }
     }
 
     /// Serves requests and signals until the stop; then waits until all polls have ended.
@@ -163,6 +167,7 @@ impl Reloader {
             ),
             Err(refused) => {
                 self.parts.own.config_refused();
+                self.parts.status.configuration_refused(refused.to_string(), clock::now());
                 error!(error = %refused, "Cannot reload the configuration; the one before stays in force");
             }
         }
@@ -170,7 +175,7 @@ impl Reloader {
     }
 
     async fn try_reload(&mut self) -> Result<Changes, ReloadError> {
-        let Loaded { config, readings, changes, polls } = self.loaded().await?;
+        let Loaded { config, shown, readings, changes, polls } = self.loaded().await?;
         let now = clock::now();
         let restored = self.writer.reconfigure(Settings::new(&config), now).await?;
 
@@ -183,6 +188,8 @@ impl Reloader {
         self.supervisor.begin(polls);
         self.readings = readings;
         self.parts.own.config_loaded(config.hash, now);
+        self.parts.status.configured(shown, now);
+        self.log.obey(&config);
         Ok(changes)
     }
 
@@ -198,7 +205,7 @@ impl Reloader {
             let changes = reconcile(&before, &readings);
             let starting = config.tenants.iter().filter(|tenant| changes.starts(&tenant.name));
             let polls = starting.map(|tenant| parts.poll(tenant)).collect::<Result<_, _>>()?;
-            Ok(Loaded { config, readings, changes, polls })
+            Ok(Loaded { shown: config.to_yaml(), config, readings, changes, polls })
         });
         match tokio::time::timeout(LOADING, &mut loading).await {
             Ok(Ok(loaded)) => loaded.map_err(ReloadError::Refused),

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::exporter::{BUILD, Exporter};
+use super::log::Log;
 use super::progress::Display;
 use super::reload::{self, Load, Reloader};
 use super::signals::{self, Hangups};
@@ -27,7 +28,7 @@ pub(super) struct Outside {
 }
 
 /// Runs the command.
-pub(super) async fn run(cli: &Cli, passed: Option<Passed>, display: &Display) -> Result<(), Failure> {
+pub(super) async fn run(cli: &Cli, passed: Option<Passed>, display: &Display, log: Log) -> Result<(), Failure> {
     // First of all: whoever changed the configuration while the program starts must not end it.
     let hangups = Some(Hangups::new()?);
     let load: Load = {
@@ -36,7 +37,7 @@ pub(super) async fn run(cli: &Cli, passed: Option<Passed>, display: &Display) ->
     };
     let config = load()?;
     let outside = Outside { listeners: bind(cli, passed)?, stop: signals::stop()?, hangups };
-    serve(cli, (config, load), &cli.storage_path(), display, outside).await
+    serve(cli, (config, load), &cli.storage_path(), (display, log), outside).await
 }
 
 /// Binds the addresses first: a port that is taken must not cost a look at the ledger. Where systemd has
@@ -56,9 +57,10 @@ pub(super) async fn serve(
     cli: &Cli,
     (config, load): (Config, Load),
     storage: &Path,
-    display: &Display,
+    (display, mut log): (&Display, Log),
     Outside { listeners, stop, hangups }: Outside,
 ) -> Result<(), Failure> {
+    log.obey(&config);
     info!(version = BUILD.version, revision = BUILD.revision, "Starting remote-assistance-exporter");
     let exporter = Exporter::open(&config, storage, display)?;
     let web_file =
@@ -83,7 +85,7 @@ pub(super) async fn serve(
     };
     let supervisor = Supervisor::start(exporter.tenants, exporter.writer.clone(), stop.clone());
     let watch = supervisor.watch(status);
-    let reloader = Reloader::new(load, &config, exporter.parts, exporter.writer, supervisor, web_file.clone());
+    let reloader = Reloader::new((load, log), &config, exporter.parts, exporter.writer, supervisor, web_file.clone());
     let reloads = reloader.run(requests, hangups, stop.clone());
     let watching = stop.clone();
     let web_file = async {

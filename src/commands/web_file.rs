@@ -114,7 +114,8 @@ impl WebFile {
         let contents = fingerprint(&self.path, &state.config);
         let settled = std::mem::replace(&mut state.seen, contents) == contents;
         let changed = contents != state.in_force || state.refused.is_some();
-        if !changed || !(settled || asked) {
+        // Whoever asks has it read whatever it looks like.
+        if !(asked || changed && settled) {
             return Ok(());
         }
         match self.load(&state.config) {

@@ -32,8 +32,7 @@ pub(super) fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Config, Er
         keys.authority_url = Some(authority);
     }
     let tenant = keys.complete(&tenant_id, Some(tenant_id.clone()), &place(TENANT_ID))?;
-    let metrics = Metrics::default();
-    Ok(Config::new(metrics, vec![tenant]))
+    Ok(Config::new(None, Metrics::default(), vec![tenant]))
 }
 
 /// The first one of secret, certificate and federated token, as the SDKs take them.

@@ -17,6 +17,7 @@ pub(super) type Columns = BTreeMap<String, Spanned<String>>;
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Document {
     pub global: Key<Tenant>,
+    pub log: Key<Log>,
     pub metrics: Key<Metrics>,
     pub tenants: Key<Vec<Spanned<Tenant>>>,
 }
@@ -68,6 +69,13 @@ pub(super) struct Source {
     pub select: Key<Vec<Spanned<String>>>,
     pub job_timeout: Key<String>,
     pub directory: Key<String>,
+}
+
+/// `log`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    pub level: Key<String>,
 }
 
 /// `metrics`.

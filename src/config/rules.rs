@@ -8,7 +8,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::proxy::is_loopback;
-use super::{FirstRun, HelperLabel, MAX_NAME_BYTES, duration};
+use super::{FirstRun, HelperLabel, LogLevel, MAX_NAME_BYTES, duration};
 use crate::session::Property;
 
 /// What a rule gives.
@@ -92,6 +92,11 @@ pub fn duration_within(text: &str, bounds: &RangeInclusive<Duration>) -> Result<
 /// `first_run`.
 pub(super) fn first_run(text: &str) -> Checked<FirstRun> {
     one_of(text, &[("count", FirstRun::Count), ("baseline", FirstRun::Baseline)])
+}
+
+/// `log.level`.
+pub(super) fn log_level(text: &str) -> Checked<LogLevel> {
+    one_of(text, &LogLevel::ALL.map(|level| (level.as_str(), level)))
 }
 
 /// `metrics.helper_label`.

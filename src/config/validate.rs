@@ -15,13 +15,14 @@ use super::proxy::{NoProxy, Proxy, ProxyUrl};
 use super::raw::{self, Key};
 use super::{
     Around, Config, Credential, DEFAULT_ENROLLMENT_REFRESH_INTERVAL, DEFAULT_LOOKBACK, DEFAULT_PAGE_SIZE,
-    DEFAULT_POLL_INTERVAL, DEFAULT_REQUESTS_PER_MINUTE, Error, FirstRun, MAX_EXPORT_JOBS, MAX_TENANTS, Metrics,
-    SESSIONS_REPORT_PATH, Source, Tenant, duration, environment, files, rules,
+    DEFAULT_POLL_INTERVAL, DEFAULT_REQUESTS_PER_MINUTE, Error, FirstRun, LogLevel, MAX_EXPORT_JOBS, MAX_TENANTS,
+    Metrics, SESSIONS_REPORT_PATH, Source, Tenant, duration, environment, files, rules,
 };
 
 /// Applies every rule.
 pub(super) fn document(raw: &raw::Document, around: &Around<'_>) -> Result<Config, Error> {
     let root = Place { key: String::new(), line: 0 };
+    let log_level = log_level(&raw.log, &root)?;
     let metrics = metrics(&raw.metrics, &root)?;
     let global = raw.global.as_ref().map_or(Ok(Keys::default()), |block| {
         let place = root.child("global", block);
@@ -49,7 +50,7 @@ pub(super) fn document(raw: &raw::Document, around: &Around<'_>) -> Result<Confi
         };
         tenants.push(keys.complete(name, tenant_id, &place)?);
     }
-    Ok(Config::new(metrics, tenants))
+    Ok(Config::new(log_level, metrics, tenants))
 }
 
 /// These tell tenants apart, so they have no meaning for all of them.
@@ -72,6 +73,11 @@ fn unique_name<'a>(raw: &'a raw::Tenant, place: &Place, lines: &mut HashMap<&'a 
             Err(place.error(format!("taken by the tenant on line {line}; names tell tenants apart, choose another")))
         }
     }
+}
+
+fn log_level(raw: &Key<raw::Log>, root: &Place) -> Result<Option<LogLevel>, Error> {
+    let Some(block) = raw else { return Ok(None) };
+    root.child("log", block).optional("level", &block.value.level, |level| rules::log_level(level))
 }
 
 fn metrics(raw: &Key<raw::Metrics>, root: &Place) -> Result<Metrics, Error> {

@@ -9,6 +9,8 @@ mod systemd;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::{fmt, io};
 
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
@@ -16,6 +18,10 @@ use tokio::net::{UnixListener, UnixStream};
 #[cfg(unix)]
 use tokio_util::either::Either;
 
+/// What the system takes of an answer beyond what it has sent: without a limit that is megabytes for each
+/// client that does not read, and they count for a container. It does not slow down those that do.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES: u32 = 256 * 1024;
 /// Connections that the system keeps waiting. More than scrapers and browsers ever open at once.
 const BACKLOG: i32 = 1024;
 
@@ -45,6 +51,8 @@ impl Listener {
                 let (stream, address) = listener.accept().await?;
                 // Answers are written whole; waiting for more to send would only delay them.
                 let _ = stream.set_nodelay(true);
+                #[cfg(target_os = "linux")]
+                let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES);
                 #[cfg(unix)]
                 let stream = Either::Left(stream);
                 Ok((stream, Some(address.ip())))

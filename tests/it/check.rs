@@ -15,6 +15,7 @@ use remote_assistance_exporter::simulator::{Options, Participant, Session, Tenan
 use serde_json::Value;
 
 use crate::support::Lab;
+use crate::tools::follows_schema;
 
 /// The program in an empty environment, with a configuration.
 fn program(configuration: &Path) -> Command {
@@ -49,23 +50,9 @@ impl Checked {
     #[track_caller]
     fn document(&self) -> Value {
         let document = serde_json::from_str(&self.output).unwrap_or_else(|error| panic!("{error}: {}", self.output));
-        follows_the_schema(&self.output);
+        follows_schema("docs/check.schema.json", &self.output);
         document
     }
-}
-
-/// Holds a document against the schema in `docs`, by a validator that is not ours.
-#[track_caller]
-fn follows_the_schema(document: &str) {
-    const VALIDATE: &str = "import json, sys, jsonschema\n\
-        schema = json.load(open(sys.argv[1]))\n\
-        jsonschema.Draft202012Validator.check_schema(schema)\n\
-        jsonschema.validate(json.load(sys.stdin), schema, jsonschema.Draft202012Validator)\n";
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut python = Command::new(root.join("target/python/bin/python"));
-    python.args(["-c", VALIDATE]).arg(root.join("docs/check.schema.json"));
-    let output = crate::tools::feed(&mut python, document);
-    assert!(output.status.success(), "{document}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// The steps of each tenant: status and message.

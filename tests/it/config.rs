@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use remote_assistance_exporter::config::{Config, Credential, FirstRun, HelperLabel, Proxy, Secret, Source};
+use remote_assistance_exporter::config::{Config, Credential, FirstRun, HelperLabel, LogLevel, Proxy, Secret, Source};
 use remote_assistance_exporter::session::Property;
 
 const FIXTURES: &str = "tests/fixtures/config";
@@ -49,7 +49,7 @@ fn each_bad_file_gives_its_error() {
 fn the_documented_configuration_is_read() {
     let config = good("design.yaml");
     assert_eq!(config.metrics.duration_buckets, [60.0, 300.0, 1800.0]);
-    assert_eq!(config.metrics.helper_label, HelperLabel::Off);
+    assert_eq!((config.log_level, config.metrics.helper_label), (Some(LogLevel::Debug), HelperLabel::Off));
     let [tenant] = &config.tenants[..] else { panic!("{config:?}") };
     assert_eq!(&*tenant.name, "contoso");
     assert_eq!(tenant.tenant_id.as_deref(), Some("11111111-2222-3333-4444-555555555555"));
@@ -68,7 +68,7 @@ fn the_documented_configuration_is_read() {
 #[test]
 fn what_is_not_configured_has_its_default() {
     let config = good("smallest.yaml");
-    assert_eq!(config.metrics.duration_buckets.len(), 11);
+    assert_eq!((config.log_level, config.metrics.duration_buckets.len()), (None, 11));
     let [tenant] = &config.tenants[..] else { panic!("{config:?}") };
     assert_eq!((tenant.tenant_id.as_deref(), tenant.ca_file.as_deref()), (None, None));
     assert_eq!(tenant.graph_url.as_str(), "https://graph.example:8443/");

@@ -142,10 +142,11 @@ fn the_paths_are_answered() {
 }
 
 /// The keys of each block, as the configuration lists them to those who mistype one.
-fn known_keys() -> BTreeSet<String> {
+pub fn known_keys() -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for (block, yaml) in [
         ("", "bogus: 1"),
+        ("log.", "log: {bogus: 1}"),
         ("metrics.", "metrics: {bogus: 1}"),
         ("tenants[].", "tenants: [{bogus: 1}]"),
         ("credential.", "tenants: [{credential: {bogus: 1}}]"),
@@ -170,7 +171,7 @@ fn kinds_and_keys(cell: &str) -> (BTreeSet<&str>, BTreeSet<&str>) {
 #[test]
 fn the_keys_are_those_of_the_configuration() {
     let mut documented: BTreeSet<_> =
-        ["metrics", "tenants", "credential.kind", "source.kind"].map(str::to_owned).into();
+        ["log", "metrics", "tenants", "credential.kind", "source.kind"].map(str::to_owned).into();
     for row in table(section("Configuration"), "key") {
         let mut block = "";
         for key in code(row[0]) {

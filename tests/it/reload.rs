@@ -1,5 +1,6 @@
 //! Another configuration while the program runs: all of it or nothing, and no count is lost.
 
+mod log;
 mod storm;
 
 use std::fs;

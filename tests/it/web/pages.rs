@@ -3,18 +3,27 @@
 use std::io::Read;
 use std::time::Duration;
 
-use remote_assistance_exporter::status::{FailureReason, PollError};
+use chrono::{DateTime, TimeDelta, Utc};
+use remote_assistance_exporter::status::{EnrollmentStatus, FailureReason, PollError};
 
 use super::{Server, tenant};
+use crate::tools::follows_schema;
+
+/// The server's time.
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_774_003_600, 0).unwrap()
+}
 
 #[tokio::test]
 async fn every_page_says_its_type_and_is_never_stored() {
     let server = Server::start();
+    server.status.configured("tenants: []\n".to_owned(), now());
     for (path, status, content_type) in [
         ("/", 200, "text/html; charset=utf-8"),
         ("/metrics", 200, "text/plain; version=0.0.4; charset=utf-8"),
         ("/-/healthy", 200, "text/plain; charset=utf-8"),
         ("/-/ready", 503, "text/plain; charset=utf-8"),
+        ("/config", 200, "text/plain; charset=utf-8"),
         ("/status", 200, "application/json"),
         ("/nowhere", 404, "text/plain; charset=utf-8"),
     ] {
@@ -23,7 +32,9 @@ async fn every_page_says_its_type_and_is_never_stored() {
         assert_eq!(response.header("content-type"), Some(content_type), "{path}");
         assert_eq!(response.header("cache-control"), Some("no-store"), "{path}");
         assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{path}");
-        assert_eq!(response.header("content-security-policy").is_some(), path == "/", "{path}");
+        for header in ["content-security-policy", "referrer-policy"] {
+            assert_eq!(response.header(header).is_some(), path == "/", "{path}: {header}");
+        }
         assert!(!response.body.is_empty(), "{path}");
     }
 }
@@ -32,7 +43,7 @@ async fn every_page_says_its_type_and_is_never_stored() {
 async fn head_is_get_without_the_body() {
     let server = Server::start();
     let mut client = server.connect().await;
-    for path in ["/", "/-/healthy", "/-/ready", "/status", "/nowhere"] {
+    for path in ["/", "/-/healthy", "/-/ready", "/config", "/status", "/nowhere"] {
         let get = client.request("GET", path).await;
         let head = client.request("HEAD", path).await;
         assert_eq!((head.status, head.lasting_headers()), (get.status, get.lasting_headers()), "{path}");
@@ -48,7 +59,7 @@ async fn head_is_get_without_the_body() {
 async fn other_methods_are_told_which_ones_work() {
     let server = Server::start();
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "BREW"] {
-        for path in ["/", "/metrics", "/status"] {
+        for path in ["/", "/metrics", "/config", "/status"] {
             let response = server.connect().await.request(method, path).await;
             assert_eq!(response.status, 405, "{method} {path}");
             assert_eq!(response.header("allow"), Some("GET, HEAD"), "{method} {path}");
@@ -64,7 +75,7 @@ async fn queries_and_whole_addresses_lead_to_the_same_page() {
     for target in ["/-/healthy?verbose", "http://exporter/-/healthy", "http://other:1/-/healthy?x=/nowhere"] {
         assert_eq!(client.request("GET", target).await.text(), "Healthy.\n", "{target}");
     }
-    assert_eq!(client.request("OPTIONS", "*").await.status, 404);
+    assert_eq!(client.request("OPTIONS", "*").await.status, 405);
 }
 
 #[tokio::test]
@@ -136,14 +147,50 @@ async fn the_status_page_is_the_table_as_json() {
     row.up = Some(false);
     row.last_error = Some(PollError { reason: FailureReason::Forbidden, message: "the \"role\" is missing".into() });
     server.status.set(row);
-    let page: serde_json::Value = serde_json::from_slice(&server.get("/status").await.body).unwrap();
+    let mut row = tenant("fabrikam");
+    let minute_ago = now() - TimeDelta::minutes(1);
+    row.up = Some(true);
+    (row.last_success, row.last_poll, row.last_poll_duration_seconds) = (Some(minute_ago), Some(minute_ago), Some(0.5));
+    (row.files_set_aside, row.credential_expires) = (2, Some(now() + TimeDelta::days(400)));
+    row.enrollment_lookup =
+        Some(EnrollmentStatus { up: Some(true), devices: 7, last_success: Some(minute_ago), last_error: None });
+    server.status.set(row);
+    server.status.set(tenant("northwind"));
+    let read = async || {
+        let body = String::from_utf8(server.get("/status").await.body).unwrap();
+        follows_schema("docs/status.schema.json", &body);
+        serde_json::from_str::<serde_json::Value>(&body).unwrap()
+    };
+    assert_eq!(read().await["configuration"], serde_json::Value::Null);
+    server.status.configured(String::new(), now());
+    server.status.configuration_refused("x.yaml:7: no".to_owned(), now());
+    server.status.beat("commit", Duration::ZERO);
+    let page = read().await;
+    assert_eq!(page["configuration"]["loaded"], "2026-03-20T10:46:40Z");
+    assert_eq!(page["configuration"]["refused"]["message"], "x.yaml:7: no");
+    assert_eq!((&page["schema_version"], &page["stalled"]), (&1.into(), &serde_json::json!(["commit"])));
+    let conditions = [0, 1, 2].map(|index| page["tenants"][index]["condition"].as_str().unwrap());
+    assert_eq!(conditions, ["failing", "warning", "unpolled"]);
     assert_eq!(page["version"], "1.2.3");
-    assert_eq!(page["started"], "2026-03-20T09:46:40Z");
-    assert_eq!(page["ready"], true);
+    assert_eq!((&page["started"], &page["time"]), (&"2026-03-20T09:46:40Z".into(), &"2026-03-20T10:46:40Z".into()));
+    assert_eq!(page["ready"], false, "one tenant was never polled");
     assert_eq!(page["tenants"][0]["tenant"], "contoso");
     assert_eq!(page["tenants"][0]["last_error"]["reason"], "forbidden");
     assert_eq!(page["tenants"][0]["last_error"]["message"], "the \"role\" is missing");
     assert_eq!(page["tenants"][0]["sessions_in_progress"], serde_json::Value::Null);
+}
+
+/// The text is shared, not copied, and the next configuration replaces it.
+#[tokio::test]
+async fn the_configuration_is_shown_as_it_was_given() {
+    let server = Server::start();
+    assert_eq!(server.get("/config").await.status, 503);
+    for yaml in ["a: 1\n", "a: 2\n"] {
+        server.status.configured(yaml.to_owned(), now());
+        assert_eq!(server.get("/config").await.text(), yaml);
+        server.status.configuration_refused("no".to_owned(), now());
+        assert_eq!(server.get("/config").await.text(), yaml);
+    }
 }
 
 #[tokio::test]
@@ -151,7 +198,7 @@ async fn the_landing_page_links_to_every_other() {
     let server = Server::with(|state| state.telemetry_path = "/a&b".into());
     server.status.set(tenant("contoso"));
     let page = server.get("/").await;
-    for link in ["/a&amp;b", "/status", "/-/healthy", "/-/ready"] {
+    for link in ["/a&amp;b", "/config", "/status", "/-/healthy", "/-/ready"] {
         assert!(page.text().contains(&format!("href=\"{link}\"")), "{link} in {}", page.text());
     }
     assert!(page.text().contains("contoso"), "{}", page.text());

@@ -1,0 +1,99 @@
+//! Answers in the making.
+
+use bytes::Bytes;
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::error;
+
+use super::body::Body;
+use super::connection::Answering;
+use crate::exposition::{InFlight, Rendered};
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// When a client that was refused may try again, in seconds. A scrape takes milliseconds.
+pub(super) const RETRY_AFTER_SECONDS: &str = "1";
+
+/// An answer in the making.
+pub(super) struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    body: Vec<Bytes>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Answer {
+    fn new(status: StatusCode, content_type: HeaderValue, body: Vec<Bytes>) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, content_type);
+        // Every page is the state of this moment, and none is to be guessed to be another type.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        Self { status, headers, body, permit: None }
+    }
+
+    /// Plain text; errors are told so too.
+    pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
+        Self::new(status, TEXT, vec![body.into()])
+    }
+
+    /// A page that may load and do what `policy` says.
+    pub fn html(body: impl Into<Bytes>, policy: &HeaderValue) -> Self {
+        Self::new(StatusCode::OK, HTML, vec![body.into()])
+            .with_value(CONTENT_SECURITY_POLICY, policy.clone())
+            // Where the exporter is concerns nobody that a link leads to.
+            .with(REFERRER_POLICY, "no-referrer")
+    }
+
+    /// A JSON document.
+    pub fn json(body: &impl serde::Serialize) -> Self {
+        match serde_json::to_vec(body) {
+            Ok(body) => Self::new(StatusCode::OK, JSON, vec![body.into()]),
+            Err(error) => Self::internal(&error),
+        }
+    }
+
+    /// Metrics. The permit is given back when the client has them.
+    pub fn metrics(rendered: Rendered, permit: OwnedSemaphorePermit) -> Self {
+        let content_type = match HeaderValue::try_from(&*rendered.content_type) {
+            Ok(content_type) => content_type,
+            Err(error) => return Self::internal(&error),
+        };
+        let answer = Self::new(StatusCode::OK, content_type, rendered.body);
+        let answer = match rendered.content_encoding {
+            Some(encoding) => answer.with(CONTENT_ENCODING, encoding),
+            None => answer,
+        };
+        Self { permit: Some(permit), ..answer }
+    }
+
+    /// What could not be made, by a defect of ours.
+    pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
+        error!(error, "A page could not be made");
+        Self::text(StatusCode::INTERNAL_SERVER_ERROR, "The page could not be made; the log says why.\n")
+    }
+
+    /// The same with another header.
+    pub fn with(self, name: HeaderName, value: &'static str) -> Self {
+        self.with_value(name, HeaderValue::from_static(value))
+    }
+
+    /// The same with another header, whose value is not known beforehand.
+    pub fn with_value(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// The request is in flight, the connection answering, and the permit held, until the body is gone.
+    /// hyper leaves the body out for HEAD.
+    pub fn into_response(self, held: (InFlight, Option<Answering>)) -> Response<Body> {
+        let mut response = Response::new(Body::new(self.body, (held, self.permit)));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+}
