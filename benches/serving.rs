@@ -277,7 +277,9 @@ fn scrapes_a_second(address: SocketAddr, encoding: Encoding, turn: Duration) -> 
 /// One scrape on a connection that is kept.
 fn scrape(client: &mut TcpStream, encoding: Encoding, buffer: &mut [u8]) {
     let accept = if encoding == Encoding::Gzip { "Accept-Encoding: gzip\r\n" } else { "" };
-    write!(client, "GET /metrics HTTP/1.1\r\nHost: exporter\r\n{accept}\r\n").unwrap();
+    // In one packet, as every client sends it.
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: exporter\r\n{accept}\r\n");
+    client.write_all(request.as_bytes()).unwrap();
     let mut read = client.read(buffer).unwrap();
     let head = loop {
         match buffer[..read].windows(4).position(|window| window == b"\r\n\r\n") {

@@ -11,14 +11,15 @@ mod serve;
 mod signals;
 mod simulate;
 mod systemd;
+mod web_file;
 
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
-use crate::config::{self, Config, WebConfig};
+use crate::config::{self, Config};
 use crate::ledger::OpenError;
 use crate::logging;
-use crate::web::{Access, Passed};
+use crate::web::Passed;
 use progress::Display;
 
 /// Why a command failed: one line, without secrets, and an exit code.
@@ -88,12 +89,6 @@ fn passed(cli: &Cli) -> Result<Option<Passed>, Failure> {
     let listens = matches!(cli.command(), Command::Serve | Command::Demo(_));
     let take = || Passed::take().map_err(|error| Failure::Usage(error.to_string()));
     (listens && cli.systemd_socket()).then(take).transpose()
-}
-
-/// The web configuration of `serve` and `demo`: all is open where there is none.
-fn web_access(cli: &Cli) -> Result<Access, Failure> {
-    let config = cli.web_config_file().map(WebConfig::read).transpose()?.unwrap_or_default();
-    Access::new(&config).map_err(|error| Failure::Usage(error.to_string()))
 }
 
 /// The configuration of `serve` and `once`.

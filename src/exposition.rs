@@ -200,6 +200,18 @@ mod tests {
     }
 
     #[test]
+    fn a_version_is_freed_when_its_last_reader_ends() {
+        let (exposition, fish) = exposition();
+        let packed = wanted(Format::Text, Encoding::Gzip);
+        let readers = [packed, wanted(Format::Text, Encoding::Identity)].map(|w| exposition.render(w).unwrap().body);
+        let held = [&readers[0][1], &readers[1][0]];
+        assert!(held.iter().all(|bytes| !bytes.is_unique()), "it is kept for the next scrape");
+        fish.version.store(1, Ordering::SeqCst);
+        exposition.render(packed).unwrap();
+        assert!(held.iter().all(|bytes| bytes.is_unique()), "nobody but its readers has it");
+    }
+
+    #[test]
     fn scrapes_share_the_bytes_of_a_part() {
         let (exposition, _) = exposition();
         let render = || exposition.render(wanted(Format::OpenMetrics, Encoding::Identity)).unwrap().body;

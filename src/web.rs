@@ -122,7 +122,7 @@ impl Default for Limits {
 /// Serves until the stop signal, then drains. The listeners close at the stop.
 pub async fn serve<L: Into<Listener>>(listeners: Vec<L>, stop: CancellationToken, state: State) {
     let routes = Routes::new(&state.telemetry_path, state.reloads.is_some());
-    routes.declare(&state.http);
+    routes.declare(&state.http, &state.access.current().refusing_codes());
     let scrapes = if state.max_requests == 0 { Semaphore::MAX_PERMITS } else { state.max_requests };
     let server = Arc::new(Server {
         policy: landing::policy(),

@@ -10,7 +10,8 @@ use super::exporter::{BUILD, Exporter};
 use super::progress::Display;
 use super::reload::{self, Load, Reloader};
 use super::signals::{self, Hangups};
-use super::{Failure, configuration, systemd, web_access};
+use super::web_file::WebFile;
+use super::{Failure, configuration, systemd};
 use crate::cli::Cli;
 use crate::config::Config;
 use crate::poll::Supervisor;
@@ -59,9 +60,9 @@ pub(super) async fn serve(
     Outside { listeners, stop, hangups }: Outside,
 ) -> Result<(), Failure> {
     info!(version = BUILD.version, revision = BUILD.revision, "Starting remote-assistance-exporter");
-    let access = Arc::new(web_access(cli)?);
     let exporter = Exporter::open(&config, storage, display)?;
-    exporter.parts.own.web_certificate(access.certificate_expiry());
+    let web_file =
+        cli.web_config_file().map(|path| WebFile::open(path, &exporter.parts.own)).transpose()?.map(Arc::new);
     for address in &listeners {
         info!(%address, telemetry_path = cli.telemetry_path(), "Listening");
     }
@@ -71,7 +72,7 @@ pub(super) async fn serve(
         exposition: exporter.exposition,
         http: exporter.http,
         status: status.clone(),
-        access,
+        access: web_file.as_ref().map(|file| file.access()).unwrap_or_default(),
         reloads: cli.enable_lifecycle().then_some(reloads),
         version: BUILD.version,
         started: clock::now(),
@@ -82,9 +83,15 @@ pub(super) async fn serve(
     };
     let supervisor = Supervisor::start(exporter.tenants, exporter.writer.clone(), stop.clone());
     let watch = supervisor.watch(status);
-    let reloader = Reloader::new(load, &config, exporter.parts, exporter.writer, supervisor);
+    let reloader = Reloader::new(load, &config, exporter.parts, exporter.writer, supervisor, web_file.clone());
     let reloads = reloader.run(requests, hangups, stop.clone());
-    tokio::join!(web::serve(listeners, stop.clone(), state), watch, reloads, systemd::tell(stop));
+    let watching = stop.clone();
+    let web_file = async {
+        if let Some(file) = web_file {
+            file.watch(watching).await;
+        }
+    };
+    tokio::join!(web_file, web::serve(listeners, stop.clone(), state), watch, reloads, systemd::tell(stop));
     exporter.ledger.closed().await;
     info!("Stopped");
     Ok(())

@@ -174,6 +174,10 @@ catalogue! {
             "Whether the last load of the configuration succeeded.";
         CONFIG_RELOAD_SUCCESS = Gauge "exporter_config_last_reload_success_timestamp_seconds" []
             "Time of the last successful load of the configuration, in Unix time.";
+        WEB_CONFIG_RELOAD_SUCCESSFUL = Gauge "exporter_web_config_last_reload_successful" []
+            "Whether the last load of the web configuration succeeded. Absent where there is none.";
+        WEB_CONFIG_RELOAD_SUCCESS = Gauge "exporter_web_config_last_reload_success_timestamp_seconds" []
+            "Time of the last load of the web configuration that succeeded, in Unix time. Absent where there is none.";
         CONFIG_HASH = Gauge "exporter_config_hash" []
             "Hash of the configuration in use: 48 bits, since a sample holds no more exactly.";
         WEB_CERTIFICATE_EXPIRY = Gauge "exporter_web_certificate_expiry_timestamp_seconds" []

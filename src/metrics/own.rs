@@ -80,6 +80,8 @@ struct Instruments {
     reload_successful: GaugeVec,
     reload_success: GaugeVec,
     config_hash: GaugeVec,
+    web_reload_successful: GaugeVec,
+    web_reload_success: GaugeVec,
     web_certificate_expiry: GaugeVec,
     per_tenant: PerTenant,
 }
@@ -124,6 +126,8 @@ impl Own {
             reload_successful: gauges(&c::CONFIG_RELOAD_SUCCESSFUL)?,
             reload_success: gauges(&c::CONFIG_RELOAD_SUCCESS)?,
             config_hash: gauges(&c::CONFIG_HASH)?,
+            web_reload_successful: gauges(&c::WEB_CONFIG_RELOAD_SUCCESSFUL)?,
+            web_reload_success: gauges(&c::WEB_CONFIG_RELOAD_SUCCESS)?,
             web_certificate_expiry: gauges(&c::WEB_CERTIFICATE_EXPIRY)?,
             per_tenant: per_tenant.take(),
         };
@@ -183,6 +187,17 @@ impl Own {
             Some(expiry) => event.web_certificate_expiry.with_label_values(NONE).set(unix_seconds(expiry)),
             None => event.web_certificate_expiry.reset(),
         }
+    }
+
+    /// The web configuration was loaded.
+    pub fn web_config_loaded(&self, at: DateTime<Utc>) {
+        self.0.event().web_reload_successful.with_label_values(NONE).set(1.0);
+        self.0.event().web_reload_success.with_label_values(NONE).set(unix_seconds(at));
+    }
+
+    /// The web configuration could not be loaded; the one before stays in force.
+    pub fn web_config_refused(&self) {
+        self.0.event().web_reload_successful.with_label_values(NONE).set(0.0);
     }
 
     /// A transaction became durable.

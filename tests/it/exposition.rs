@@ -1,4 +1,4 @@
-//! The exposition of a small, fixed snapshot, in both formats, line by line.
+//! The exposition of a small, fixed snapshot, in all formats, line by line; and who else reads what is served.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,8 @@ use remote_assistance_exporter::status::FailureReason;
 
 use crate::{golden, tools};
 
+mod readers;
+
 #[test]
 fn text() {
     golden::compare("snapshot.txt", &golden::render(&exposition(), Format::Text));
@@ -23,6 +25,13 @@ fn text() {
 #[test]
 fn openmetrics() {
     golden::compare("snapshot.openmetrics.txt", &golden::render(&exposition(), Format::OpenMetrics));
+}
+
+/// Without native histograms, which the history has.
+#[test]
+fn protobuf() {
+    golden::twins_are_alike(&exposition());
+    golden::compare("snapshot.protobuf.txt", &golden::render(&exposition(), Format::Protobuf));
 }
 
 /// Quotes, backslashes and letters beyond ASCII mean the same to others.

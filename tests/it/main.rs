@@ -37,3 +37,4 @@ mod tls;
 mod tools;
 mod truth;
 mod web;
+mod web_file;

@@ -45,6 +45,7 @@ fn promql_tells_exactly_what_the_simulator_ended() {
     let prometheus = Prometheus::start(relay.address());
     let series = (TENANTS.len() * SessionType::ALL.len()) as f64;
     prometheus.wait_for(&format!("count({SESSIONS} == 0)"), |count| count.values().eq(&[series]));
+    assert!(relay.compressed() > 0, "what Prometheus took in had come compressed");
 
     TENANTS.iter().for_each(|name| tenant(name).set_scenario(Scenario::None));
     let ended = || TENANTS.iter().map(|name| tenant(name).truth(lab.now()).ended).sum::<u64>();

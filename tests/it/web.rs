@@ -6,6 +6,7 @@ mod crowds;
 mod limits;
 mod pages;
 mod reload;
+mod slow;
 mod stopping;
 
 use std::net::SocketAddr;

@@ -156,6 +156,8 @@ fn every_own_metric_is_registered_and_nothing_twice() {
     tenant.enrollment_lookup_failed(FailureReason::Forbidden);
     tenant.request(Endpoint::Token, Some(200), Duration::ZERO);
     own.config_loaded(1, Utc.timestamp_opt(0, 0).unwrap());
+    own.web_config_loaded(Utc.timestamp_opt(0, 0).unwrap());
+    own.web_certificate(Some(Utc.timestamp_opt(0, 0).unwrap()));
     http.declare("/metrics", &[200]);
     let families = [own.families(), http.gather()].concat();
     let mut gathered: Vec<_> = families.iter().map(|family| family.name().to_owned()).collect();
@@ -228,6 +230,8 @@ fn every_event_is_another_version() {
     event(&|| own.committed(Duration::from_millis(4)));
     event(&|| own.config_loaded(7, at));
     event(&|| own.config_refused());
+    event(&|| own.web_config_loaded(at));
+    event(&|| own.web_config_refused());
     event(&|| own.forget(&["a".into()].into()));
     assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
 }
