@@ -43,7 +43,7 @@ fn prometheus_finds_sessions_when_they_happened_and_goes_on_with_the_live_series
     let made = promtool.args([path("history.txt"), path("data")]).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 
-    let prometheus = Prometheus::on(exporter.address(), directory.path(), &["--storage.tsdb.retention.time=400d"]);
+    let prometheus = Prometheus::on(exporter.address(), directory.path(), &[], &["--storage.tsdb.retention.time=400d"]);
     prometheus.wait_for(&format!("count({SESSIONS})"), |count| count.values().eq(&[12.0]));
     each_hour_has_its_sessions(&lab, &prometheus, now.timestamp());
     // The same series, without a break: the live value is the truth, and none ever fell.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -29,16 +29,21 @@ impl Prometheus {
 
     /// The same with more flags.
     pub fn with(target: SocketAddr, flags: &[&str]) -> Self {
+        Self::with_rules(target, &[], flags)
+    }
+
+    /// The same with the rules of these files, evaluated every second.
+    pub fn with_rules(target: SocketAddr, rules: &[PathBuf], flags: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let prometheus = Self::on(target, directory.path(), flags);
+        let prometheus = Self::on(target, directory.path(), rules, flags);
         Self { _directory: Some(directory), ..prometheus }
     }
 
     /// The same in a directory, whose `data` it goes on with.
-    pub fn on(target: SocketAddr, directory: &Path, flags: &[&str]) -> Self {
+    pub fn on(target: SocketAddr, directory: &Path, rules: &[PathBuf], flags: &[&str]) -> Self {
         let path = |name: &str| directory.join(name).display().to_string();
         let configuration = format!(
-            "global: {{scrape_interval: 1s}}\n\
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: {rules:?}\n\
              scrape_configs:\n  - job_name: remote-assistance\n    static_configs: [{{targets: [\"{target}\"]}}]\n"
         );
         std::fs::write(path("prometheus.yml"), configuration).unwrap();
