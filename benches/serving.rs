@@ -1,9 +1,13 @@
 //! Serving: what a scrape costs, beside what it would cost otherwise, in one run.
 //!
 //! - *encode*: the time of one scrape's encoding on one thread, beside the prometheus crate's own
-//!   encoder over the same families, plain and compressed at the same level.
+//!   encoder over the same families, plain and compressed at the same level. A request is counted
+//!   before each: no scrape finds the numbers of the HTTP server as the one before left them. Beside it,
+//!   what the first scrape of a second costs, which reads the process anew, and the first one after a
+//!   poll, which encodes everything.
 //! - *serve*: scrapes a second of this server, beside a bare hyper server that returns the same bytes.
-//!   Both run in this process with the same clients, in turns, so that a busy machine slows both.
+//!   Both run in this process with the same clients, in turns, so that a busy machine slows both. The
+//!   server is whole: it counts its requests, reads the process each second, keeps its limits.
 //!
 //! Only ratios within one run mean anything: machines differ.
 
@@ -14,6 +18,7 @@ use std::hint::black_box;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -29,14 +34,16 @@ use prometheus::{Encoder, Registry, TextEncoder};
 use remote_assistance_exporter::exposition::{Encoding, Exposition, HttpMetrics, Wanted};
 use remote_assistance_exporter::ledger::totals::{DURATION_BOUNDS, TICKS_PER_SECOND, Totals};
 use remote_assistance_exporter::ledger::{Snapshot, TenantSnapshot};
-use remote_assistance_exporter::metrics::{Build, Business, BusinessCollector, Own, Versioned as _, register_process};
+use remote_assistance_exporter::metrics::{Build, Business, BusinessCollector, Live as _, Own, Process, Versioned};
 use remote_assistance_exporter::session::{Label as _, SessionType};
 use remote_assistance_exporter::status::Status;
-use remote_assistance_exporter::web;
+use remote_assistance_exporter::{clock, web};
 use tokio_util::sync::CancellationToken;
 
-/// About 240 series each.
+/// About 240 series each, beside some 130 of the exporter itself: 1, 10 and 100 thousand series.
 const TENANTS: [usize; 3] = [4, 42, 420];
+/// What one request is counted as.
+const TOOK: Duration = Duration::from_micros(20);
 /// The level of the compression that both sides are measured at.
 const LEVEL: Compression = Compression::new(6);
 /// Clients that scrape at a time: as many as the machine has cores, twice.
@@ -50,26 +57,43 @@ fn main() {
     let tried = std::env::args().any(|argument| argument == "--test");
     let (turns, turn) = if tried { (1, Duration::from_millis(20)) } else { (TURNS, TURN) };
     for tenants in if tried { &TENANTS[..1] } else { &TENANTS[..] } {
-        let gather = gather(*tenants);
-        let exposition = exposition(*tenants);
-        let text = Wanted::default();
-        let series = lines(&exposition.render(text).unwrap().bytes());
+        let exporter = Exporter::new(*tenants);
+        let series = lines(&exporter.exposition.render(Wanted::default()).unwrap().bytes());
         for encoding in [Encoding::Identity, Encoding::Gzip] {
-            let wanted = Wanted { encoding, ..text };
-            exposition.render(wanted).unwrap();
-            let ours = time(turn, || _ = black_box(exposition.render(wanted).unwrap()));
-            let crates = time(turn, || _ = black_box(encode(&gather(), encoding)));
-            let times = crates.as_secs_f64() / ours.as_secs_f64();
-            println!(
-                "encode {series} series, {encoding:?}: {ours:?}, the crate's encoder {crates:?}: {times:.0} times"
-            );
+            measure_encoding(&exporter, *tenants, series, encoding, turn);
         }
         for encoding in [Encoding::Identity, Encoding::Gzip] {
-            let (ours, bare) = serve(&exposition, encoding, turns, turn);
+            let (ours, bare) = serve(&exporter, encoding, turns, turn);
             let share = 100.0 * ours / bare;
             println!("serve {series} series, {encoding:?}: {ours:.0} scrapes/s, bare {bare:.0}: {share:.0} %");
         }
     }
+}
+
+fn measure_encoding(exporter: &Exporter, tenants: usize, series: usize, encoding: Encoding, turn: Duration) {
+    let Exporter { exposition, http, published, uptime } = exporter;
+    let wanted = Wanted { encoding, ..Wanted::default() };
+    let scrape = || {
+        http.answered("/metrics", 200, TOOK);
+        black_box(exposition.render(wanted).unwrap());
+    };
+    let ours = time(turn, scrape);
+    let each_second = time(turn, || {
+        uptime.fetch_add(1, Ordering::SeqCst);
+        scrape();
+    });
+    let each_poll = time(turn, || {
+        let before = published.load();
+        published.store(Arc::new(Snapshot { version: before.version + 1, ..Snapshot::clone(&before) }));
+        scrape();
+    });
+    let gather = gather(tenants);
+    let crates = time(turn, || _ = black_box(encode(&gather(), encoding)));
+    let times = crates.as_secs_f64() / ours.as_secs_f64();
+    println!(
+        "encode {series} series, {encoding:?}: {ours:.1?} (first of a second {each_second:.1?}, after a poll \
+         {each_poll:.1?}), the crate's encoder {crates:.1?}: {times:.0} times"
+    );
 }
 
 /// Sample lines.
@@ -93,15 +117,38 @@ fn snapshot(tenants: usize) -> Snapshot {
 }
 
 /// The program's own exposition: every part that it has.
-fn exposition(tenants: usize) -> Exposition {
-    let (own, live) = (own(tenants), Registry::new());
-    register_process(&live).unwrap();
-    let business = Business::new(Arc::new(ArcSwap::from_pointee(snapshot(tenants)))).unwrap();
-    Exposition::new(vec![Box::new(business), Box::new(own.part())], live)
+struct Exporter {
+    exposition: Exposition,
+    http: HttpMetrics,
+    published: Arc<ArcSwap<Snapshot>>,
+    /// In seconds, beside those that have really gone by.
+    uptime: Arc<AtomicU64>,
+}
+
+impl Exporter {
+    fn new(tenants: usize) -> Self {
+        let (own, http) = (own(tenants), http());
+        let published = Arc::new(ArcSwap::from_pointee(snapshot(tenants)));
+        let business = Business::new(published.clone()).unwrap();
+        let (started, uptime) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+        let more = uptime.clone();
+        let process = Process::new(move || started.elapsed() + Duration::from_secs(more.load(Ordering::SeqCst)));
+        let parts: [Box<dyn Versioned>; 3] = [Box::new(business), Box::new(own.part()), Box::new(process.unwrap())];
+        Self { exposition: Exposition::new(parts.into(), http.clone()), http, published, uptime }
+    }
+}
+
+/// With every path that the server declares.
+fn http() -> HttpMetrics {
+    let http = HttpMetrics::new(clock::now).unwrap();
+    for path in ["/metrics", "/", "/-/healthy", "/-/ready", "/-/reload", "/status", "other"] {
+        http.declare(path, &[200, 503]);
+    }
+    http
 }
 
 fn own(tenants: usize) -> Own {
-    let own = Own::new(&Build { version: "1.2.3", revision: "abc", rust_version: "1.99" }).unwrap();
+    let own = Own::new(&Build { version: "1.2.3", revision: "abc", rust_version: "1.99" }, clock::now).unwrap();
     (0..tenants).for_each(|number| own.tenant(&name(number)).declare(Duration::from_secs(300)));
     own
 }
@@ -112,11 +159,12 @@ fn name(number: usize) -> String {
 
 /// The same families, all of them gathered anew each time.
 fn gather(tenants: usize) -> impl Fn() -> Vec<MetricFamily> {
-    let (own, registry) = (own(tenants).part(), Registry::new());
-    register_process(&registry).unwrap();
+    let (own, http, registry) = (own(tenants).part(), http(), Registry::new());
+    #[cfg(target_os = "linux")]
+    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self())).unwrap();
     let published = Arc::new(ArcSwap::from_pointee(snapshot(tenants)));
     registry.register(Box::new(BusinessCollector::new(published).unwrap())).unwrap();
-    move || [registry.gather(), own.gather()].concat()
+    move || [registry.gather(), own.gather(), http.gather()].concat()
 }
 
 /// A scrape as the prometheus crate's own documentation has it.
@@ -144,12 +192,12 @@ fn time(at_least: Duration, mut call: impl FnMut()) -> Duration {
 }
 
 /// Scrapes a second of this server and of the bare one: the medians of their turns.
-fn serve(exposition: &Exposition, encoding: Encoding, turns: usize, turn: Duration) -> (f64, f64) {
+fn serve(exporter: &Exporter, encoding: Encoding, turns: usize, turn: Duration) -> (f64, f64) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let _entered = runtime.enter();
     let stop = CancellationToken::new();
-    let ours = start(exposition.clone(), &stop);
-    let body: Bytes = exposition.render(Wanted { encoding, ..Wanted::default() }).unwrap().bytes().into();
+    let ours = start(exporter, &stop);
+    let body: Bytes = exporter.exposition.render(Wanted { encoding, ..Wanted::default() }).unwrap().bytes().into();
     let bare = start_bare(body);
     let (mut of_ours, mut of_bare) = (Vec::new(), Vec::new());
     for _ in 0..turns {
@@ -165,18 +213,17 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn start(exposition: Exposition, stop: &CancellationToken) -> SocketAddr {
+fn start(exporter: &Exporter, stop: &CancellationToken) -> SocketAddr {
     let listeners = web::bind(&["127.0.0.1:0".to_owned()]).unwrap();
     let address = listeners[0].local_addr().unwrap();
-    let registry = Registry::new();
     let state = web::State {
-        exposition,
-        http: HttpMetrics::register(&registry).unwrap(),
+        exposition: exporter.exposition.clone(),
+        http: exporter.http.clone(),
         status: Arc::new(Status::default()),
         access: Arc::default(),
         version: "1.2.3",
         started: DateTime::from_timestamp(1_774_000_000, 0).unwrap(),
-        now: remote_assistance_exporter::clock::now,
+        now: clock::now,
         telemetry_path: "/metrics".into(),
         max_requests: 40,
         limits: web::Limits::default(),
@@ -230,7 +277,9 @@ fn scrapes_a_second(address: SocketAddr, encoding: Encoding, turn: Duration) -> 
 /// One scrape on a connection that is kept.
 fn scrape(client: &mut TcpStream, encoding: Encoding, buffer: &mut [u8]) {
     let accept = if encoding == Encoding::Gzip { "Accept-Encoding: gzip\r\n" } else { "" };
-    write!(client, "GET /metrics HTTP/1.1\r\nHost: exporter\r\n{accept}\r\n").unwrap();
+    // In one packet, as every client sends it.
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: exporter\r\n{accept}\r\n");
+    client.write_all(request.as_bytes()).unwrap();
     let mut read = client.read(buffer).unwrap();
     let head = loop {
         match buffer[..read].windows(4).position(|window| window == b"\r\n\r\n") {

@@ -68,6 +68,9 @@ struct Flags {
         global = true
     )]
     listen_addresses: Vec<ListenAddress>,
+    /// Listen on the sockets that systemd passes, not on addresses (Linux only)
+    #[arg(long = "web.systemd-socket", global = true)]
+    systemd_socket: bool,
     /// File with TLS, users, headers and rate limit of the web server, as other exporters take it
     #[arg(long = "web.config.file", value_name = "FILE", global = true)]
     web_config_file: Option<PathBuf>,
@@ -77,7 +80,7 @@ struct Flags {
     /// Reload the configuration on POST or PUT /-/reload, as on SIGHUP
     #[arg(long = "web.enable-lifecycle", global = true)]
     enable_lifecycle: bool,
-    /// Most requests answered at the same time; 0 for no limit
+    /// Most scrapes answered at the same time; 0 for no limit
     #[arg(long = "web.max-requests", value_name = "NUMBER", default_value_t = 40, global = true)]
     max_requests: usize,
     /// Directory of the ledger [default: data/; demo: data/demo/]
@@ -148,9 +151,13 @@ pub struct Simulate {
 /// Flags of `healthcheck`.
 #[derive(Args, Clone, Debug)]
 pub struct Healthcheck {
-    /// Address to ask [default: http://127.0.0.1:10112/-/healthy, with the host and port of --web.listen-address]
+    /// Address to ask [default: http://127.0.0.1:10112/-/healthy, with the host and port of
+    /// --web.listen-address, and https:// where --web.config.file has TLS]
     #[arg(long = "healthcheck.url", value_name = "URL")]
     pub url: Option<String>,
+    /// File with tls_config and basic_auth for a server that wants them, as promtool's --http.config.file
+    #[arg(long = "healthcheck.config.file", value_name = "FILE")]
+    pub http_config_file: Option<PathBuf>,
 }
 
 /// `--log.level`.
@@ -214,6 +221,11 @@ impl Cli {
         }
         let host = matches!(self.command(), Command::Demo(_)).then(|| "127.0.0.1".to_owned());
         vec![ListenAddress { host, port: DEFAULT_PORT }]
+    }
+
+    /// `--web.systemd-socket`.
+    pub fn systemd_socket(&self) -> bool {
+        self.flags.systemd_socket
     }
 
     /// `--web.config.file`.

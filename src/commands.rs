@@ -10,14 +10,16 @@ mod reload;
 mod serve;
 mod signals;
 mod simulate;
+mod systemd;
+mod web_file;
 
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
-use crate::config::{self, Config, WebConfig};
+use crate::config::{self, Config};
 use crate::ledger::OpenError;
 use crate::logging;
-use crate::web::Access;
+use crate::web::Passed;
 use progress::Display;
 
 /// Why a command failed: one line, without secrets, and an exit code.
@@ -57,18 +59,20 @@ impl Failure {
 /// # Errors
 /// The command's failure; it has not been logged.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
+    // First of all, while there is one thread.
+    let passed = passed(cli)?;
     let display = Display::new();
     logging::init(cli.log_level(), cli.log_format(), {
         let display = display.clone();
         move |line| display.log(line)
     });
     if let Command::Healthcheck(flags) = cli.command() {
-        return healthcheck::run(flags, &cli.listen_addresses());
+        return healthcheck::run(flags, &cli.listen_addresses(), cli.web_config_file());
     }
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::other)?;
     let result = match cli.command() {
-        Command::Serve => runtime.block_on(serve::run(cli, &display)),
-        Command::Demo(flags) => runtime.block_on(demo::run(cli, flags, &display)),
+        Command::Serve => runtime.block_on(serve::run(cli, passed, &display)),
+        Command::Demo(flags) => runtime.block_on(demo::run(cli, flags, passed, &display)),
         Command::Check(flags) => runtime.block_on(check::run(cli, flags, &display)),
         Command::Once => runtime.block_on(once::run(cli, &display)),
         Command::Simulate(flags) => runtime.block_on(simulate::run(flags)),
@@ -80,10 +84,11 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     result
 }
 
-/// The web configuration of `serve` and `demo`: all is open where there is none.
-fn web_access(cli: &Cli) -> Result<Access, Failure> {
-    let config = cli.web_config_file().map(WebConfig::read).transpose()?.unwrap_or_default();
-    Access::new(&config).map_err(|error| Failure::Usage(error.to_string()))
+/// The sockets that systemd passed, where they are asked for and the command listens.
+fn passed(cli: &Cli) -> Result<Option<Passed>, Failure> {
+    let listens = matches!(cli.command(), Command::Serve | Command::Demo(_));
+    let take = || Passed::take().map_err(|error| Failure::Usage(error.to_string()));
+    (listens && cli.systemd_socket()).then(take).transpose()
 }
 
 /// The configuration of `serve` and `once`.

@@ -10,6 +10,7 @@ mod duration;
 mod environment;
 mod error;
 mod files;
+mod http_client;
 pub mod proxy;
 mod raw;
 mod rules;
@@ -30,6 +31,7 @@ use url::Url;
 use crate::session::DURATION_BOUNDS;
 pub use error::Error;
 pub use files::{MAX_CERTIFICATES_BYTES, MAX_SECRET_BYTES};
+pub use http_client::{ClientIdentity, ClientTls, HttpClientConfig};
 pub use proxy::{Proxy, ProxyUrl};
 pub use web::{
     CipherSuite, ClientAuth, Curve, MAX_COST, MIN_COST, PasswordHash, PemSource, RateLimit, TlsConfig, TlsVersion,

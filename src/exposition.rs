@@ -7,6 +7,7 @@
 mod cached;
 mod format;
 mod gzip;
+mod live;
 mod negotiation;
 mod openmetrics;
 mod protobuf;
@@ -17,13 +18,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use prometheus::Registry;
 
-use crate::metrics::Versioned;
 pub use crate::metrics::{HttpMetrics, InFlight};
+use crate::metrics::{Live, Versioned};
 use cached::{Cached, Encoded};
 pub use format::{Escaping, Format};
 use gzip::{Member, Part};
+use live::Rendering;
 pub use negotiation::Wanted;
 
 /// How the bytes are packed.
@@ -53,19 +54,20 @@ pub struct Exposition(Arc<Parts>);
 
 struct Parts {
     cached: Vec<Cached>,
-    live: Registry,
+    live: Rendering,
 }
 
 impl Exposition {
-    /// Of parts that change seldom, and of a registry that may change with each scrape. No family
-    /// is in two of them.
-    pub fn new(parts: Vec<Box<dyn Versioned>>, live: Registry) -> Self {
-        Self(Arc::new(Parts { cached: parts.into_iter().map(Cached::new).collect(), live }))
+    /// Of parts that change seldom, and of one that changes with each scrape. No family is in two of
+    /// them.
+    pub fn new(parts: Vec<Box<dyn Versioned>>, live: impl Live) -> Self {
+        let cached = parts.into_iter().map(Cached::new).collect();
+        Self(Arc::new(Parts { cached, live: Rendering::new(live) }))
     }
 
-    /// Whether [`Exposition::render`] only has to encode what is small: some ten microseconds.
-    /// Otherwise it computes for milliseconds, so an asynchronous caller does it on a thread that
-    /// may block.
+    /// Whether [`Exposition::render`] only has to put together what was encoded, and to encode what is
+    /// small: some microseconds. Otherwise it computes for milliseconds or reads files, so an
+    /// asynchronous caller does it on a thread that may block.
     pub fn is_ready(&self, wanted: Wanted) -> bool {
         self.0.cached.iter().all(|part| {
             part.ready(wanted.format.lines())
@@ -80,8 +82,7 @@ impl Exposition {
     pub fn render(&self, wanted: Wanted) -> prometheus::Result<Rendered> {
         let lines = wanted.format.lines();
         let cached = self.0.cached.iter().map(|part| part.get(lines)).collect::<prometheus::Result<Vec<_>>>()?;
-        let mut live = lines.encode(&self.0.live.gather())?;
-        live.extend_from_slice(lines.end());
+        let live = self.0.live.bytes(lines)?;
         let (content_encoding, body) = match wanted.encoding {
             Encoding::Identity => (None, plain(&cached, live)),
             Encoding::Gzip => (Some("gzip"), packed(&cached, &live)?),
@@ -122,7 +123,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use prometheus::proto::MetricFamily;
-    use prometheus::{IntCounter, Opts};
+    use prometheus::{IntCounter, Opts, Registry};
 
     use super::format::Lines;
     use super::*;
@@ -196,6 +197,18 @@ mod tests {
         let text = String::from_utf8(exposition.render(text).unwrap().bytes()).unwrap();
         assert!(text.contains("\nfish_total 7\n") && text.contains("\nscrapes_total 3\n"), "{text}");
         assert_eq!(gathered(), 2);
+    }
+
+    #[test]
+    fn a_version_is_freed_when_its_last_reader_ends() {
+        let (exposition, fish) = exposition();
+        let packed = wanted(Format::Text, Encoding::Gzip);
+        let readers = [packed, wanted(Format::Text, Encoding::Identity)].map(|w| exposition.render(w).unwrap().body);
+        let held = [&readers[0][1], &readers[1][0]];
+        assert!(held.iter().all(|bytes| !bytes.is_unique()), "it is kept for the next scrape");
+        fish.version.store(1, Ordering::SeqCst);
+        exposition.render(packed).unwrap();
+        assert!(held.iter().all(|bytes| bytes.is_unique()), "nobody but its readers has it");
     }
 
     #[test]

@@ -9,11 +9,15 @@ pub mod catalogue;
 mod families;
 mod http;
 mod instrument;
+mod live;
 mod own;
+mod process;
 mod versioned;
 mod wire;
 
 pub use families::{Business, BusinessCollector, families};
 pub use http::{HttpMetrics, InFlight};
-pub use own::{Build, Own, OwnPart, TenantMetrics, register_process};
+pub use live::{Live, Number, Numbers};
+pub use own::{Build, Own, OwnPart, TenantMetrics};
+pub use process::Process;
 pub use versioned::Versioned;

@@ -22,9 +22,11 @@ mod body;
 mod connection;
 mod deadlines;
 mod descriptors;
+mod http2;
 mod landing;
 mod listen;
 mod route;
+pub mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -40,7 +42,7 @@ use crate::status::Status;
 use route::Routes;
 
 pub use access::{Access, AccessError};
-pub use listen::{Listener, bind};
+pub use listen::{Listener, Passed, SocketError, bind};
 pub use route::{InvalidTelemetryPath, check_telemetry_path};
 
 /// What the server serves, and how.
@@ -120,7 +122,7 @@ impl Default for Limits {
 /// Serves until the stop signal, then drains. The listeners close at the stop.
 pub async fn serve<L: Into<Listener>>(listeners: Vec<L>, stop: CancellationToken, state: State) {
     let routes = Routes::new(&state.telemetry_path, state.reloads.is_some());
-    routes.declare(&state.http);
+    routes.declare(&state.http, &state.access.current().refusing_codes());
     let scrapes = if state.max_requests == 0 { Semaphore::MAX_PERMITS } else { state.max_requests };
     let server = Arc::new(Server {
         policy: landing::policy(),

@@ -25,7 +25,23 @@ pub const ALL: &[(&str, Target)] = &[
     ("dates", dates),
     ("graph_errors", graph_errors),
     ("token_claims", token_claims),
+    ("accept", accept),
+    ("web_config", web_config),
 ];
+
+/// The web configuration: one line tells what is wrong.
+pub fn web_config(input: &[u8]) {
+    use remote_assistance_exporter::config::WebConfig;
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    match WebConfig::from_yaml(text, std::path::Path::new("web.yml")) {
+        Ok(config) => {
+            assert!(config.headers.len() <= 5);
+            assert!(config.rate_limit.is_none_or(|rate| !rate.interval.is_zero()));
+            assert!(!format!("{config:?}").contains("$2"), "no hash is shown");
+        }
+        Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),
+    }
+}
 
 /// A page of the sessions report.
 pub fn sessions_report(input: &[u8]) {
@@ -151,6 +167,36 @@ pub fn token_claims(input: &[u8]) {
     let texts = claims.roles.iter().chain(&claims.scopes).chain(&claims.appid).chain(&claims.tid).chain(&claims.aud);
     for text in texts {
         assert!(!text.chars().any(char::is_control) && text.chars().count() < 500, "{text:?}");
+    }
+}
+
+/// `Accept`; a second line is `Accept-Encoding`.
+pub fn accept(input: &[u8]) {
+    use http::header::{ACCEPT, ACCEPT_ENCODING};
+    use remote_assistance_exporter::exposition::{Encoding, Escaping, Format, Wanted};
+    let mut headers = http::HeaderMap::new();
+    for (name, value) in [ACCEPT, ACCEPT_ENCODING].into_iter().zip(input.split(|byte| *byte == b'\n')) {
+        if let Ok(value) = http::HeaderValue::from_bytes(value) {
+            headers.insert(name, value);
+        }
+    }
+    let wanted = Wanted::from_headers(&headers);
+    let content_type = wanted.format.content_type(wanted.escaping);
+    let escapings = Escaping::ALL.iter().map(|scheme| Some(*scheme)).chain([None]);
+    let mut known = Format::ALL.iter().flat_map(|format| escapings.clone().map(|scheme| format.content_type(scheme)));
+    assert!(known.any(|known| known == content_type), "{content_type}");
+    if !headers.contains_key(ACCEPT_ENCODING) {
+        assert_eq!(wanted.encoding, Encoding::Identity);
+    }
+    // Whatever a header says, one that also names a type at the highest quality and first gets that type.
+    for format in Format::ALL {
+        let mut named = headers.clone();
+        let before = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let accept = format!("{},{before}", format.content_type(None));
+        if let Ok(value) = http::HeaderValue::from_str(&accept) {
+            named.insert(ACCEPT, value);
+            assert_eq!(Wanted::from_headers(&named).format, *format, "{accept}");
+        }
     }
 }
 

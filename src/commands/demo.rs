@@ -14,6 +14,7 @@ use crate::cli::{Cli, Demo};
 use crate::clock;
 use crate::config::Config;
 use crate::simulator::{Options, Simulator, TenantOptions};
+use crate::web::Passed;
 
 /// How often the demo polls: what happens should be seen at once.
 const POLL_INTERVAL: &str = "5s";
@@ -25,8 +26,8 @@ const REQUESTS_PER_MINUTE: u32 = 100_000;
 const CA_FILE: &str = "simulator-ca.pem";
 
 /// Runs the command.
-pub(super) async fn run(cli: &Cli, flags: &Demo, display: &Display) -> Result<(), Failure> {
-    let listeners = serve::bind(cli)?;
+pub(super) async fn run(cli: &Cli, flags: &Demo, passed: Option<Passed>, display: &Display) -> Result<(), Failure> {
+    let listeners = serve::bind(cli, passed)?;
     let stop = signals::stop()?;
     let storage = cli.storage_path();
     let simulator = Simulator::start(options(flags)).await.map_err(Failure::other)?;

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use prometheus::Registry;
 use tokio::task::JoinHandle;
 use tracing::error;
 
@@ -16,7 +15,7 @@ use crate::config::{self, Config};
 use crate::exposition::{Exposition, HttpMetrics};
 use crate::ledger::writer::{self, Writer};
 use crate::ledger::{Ledger, Settings, Snapshot};
-use crate::metrics::{Build, Business, Own, Versioned, register_process};
+use crate::metrics::{Build, Business, Own, Process, Versioned};
 use crate::poll::TenantPoll;
 use crate::source::Network;
 use crate::status::Status;
@@ -76,21 +75,21 @@ impl Exporter {
         let now = clock::now();
         let ledger = Ledger::open(storage, Settings::new(config), now)?;
         let restored = ledger.snapshot();
-        let own = Own::new(&BUILD).map_err(Failure::other)?;
-        let live = Registry::new();
-        let http = HttpMetrics::register(&live).map_err(Failure::other)?;
-        register_process(&live).map_err(Failure::other)?;
+        let own = Own::new(&BUILD, clock::now).map_err(Failure::other)?;
+        let http = HttpMetrics::new(clock::now).map_err(Failure::other)?;
+        let started = Instant::now();
+        let process = Process::new(move || started.elapsed()).map_err(Failure::other)?;
         own.config_loaded(config.hash, now);
         let status = Arc::new(Status::default());
         let observer = LedgerObserver { own: own.clone(), status: status.clone() };
         let (writer, published, task) = Writer::start(ledger, Arc::new(observer));
         let business = Business::new(published).map_err(Failure::other)?;
         let network = Arc::new(Network::new(|name| std::env::var(name).ok()));
-        let cached: Vec<Box<dyn Versioned>> = vec![Box::new(business), Box::new(own.part())];
+        let cached: Vec<Box<dyn Versioned>> = vec![Box::new(business), Box::new(own.part()), Box::new(process)];
         let parts = Parts { own, status, network, display: display.clone() };
         let tenants: Vec<_> = config.tenants.iter().map(|tenant| parts.poll(tenant)).collect::<Result<_, _>>()?;
         enter(&tenants, &restored);
-        let exposition = Exposition::new(cached, live);
+        let exposition = Exposition::new(cached, http.clone());
         Ok(Self { exposition, http, parts, tenants, writer, ledger: Closing(task) })
     }
 }

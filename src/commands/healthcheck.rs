@@ -1,75 +1,111 @@
 //! `healthcheck`: asks the running exporter, for containers without a shell.
 
+mod client;
+mod trust;
+
+use std::path::Path;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, StatusCode, Uri, header};
-use http_body_util::Empty;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use http::{StatusCode, Uri};
+use tokio::time;
 
 use super::Failure;
 use crate::cli::{Healthcheck, ListenAddress};
+use crate::config::{HttpClientConfig, TlsConfig, WebConfig};
+use crate::web::tls;
+use client::Client;
 
 /// How long the answer may take. The page waits for nothing, so a slower one is not healthy; and
 /// container engines mostly give a probe 5 to 30 seconds.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// After which a certificate is looked at again that is not the file's: the exporter takes up a new file
+/// within seconds.
+const CERTIFICATE_PAUSE: Duration = Duration::from_millis(250);
+/// The names by which a machine reaches itself.
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-/// Asks the address given by flag, or the one that this exporter would listen on.
+/// Asks the address given by flag, or the one that this exporter would listen on, over TLS where its web
+/// configuration has that.
 ///
 /// # Errors
-/// No answer within five seconds, or another one than 200.
-pub fn run(flags: &Healthcheck, listening: &[ListenAddress]) -> Result<(), Failure> {
+/// No answer within five seconds, or another one than 200; or flags and files that cannot be used.
+pub fn run(flags: &Healthcheck, listening: &[ListenAddress], web: Option<&Path>) -> Result<(), Failure> {
+    let web = web.map(WebConfig::read).transpose()?.unwrap_or_default();
+    let scheme = if web.tls.is_some() { "https" } else { "http" };
     let url = match (&flags.url, listening.first()) {
         (Some(url), _) => url.clone(),
-        (None, Some(address)) => format!("http://{}/-/healthy", address.local_authority()),
+        (None, Some(address)) => format!("{scheme}://{}/-/healthy", address.local_authority()),
         (None, None) => return Err(Failure::Usage("there is no address to ask; give --healthcheck.url".to_owned())),
     };
+    let http = flags.http_config_file.as_deref().map(HttpClientConfig::read).transpose()?.unwrap_or_default();
+    let uri = parse(&url)?;
+    let own = web.tls.as_ref().filter(|_| is_own(&uri, listening));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::Other(format!("cannot start: {error}")))?;
-    runtime.block_on(ask(&url, TIMEOUT))
+    runtime.block_on(ask(&Question { url: &url, uri, http: &http, own }, TIMEOUT))
 }
 
-async fn ask(url: &str, timeout: Duration) -> Result<(), Failure> {
-    let usage =
-        || Failure::Usage("--healthcheck.url: write http://, a host, a port and a path, and no user".to_owned());
+/// What is asked, and how.
+struct Question<'a> {
+    url: &'a str,
+    uri: Uri,
+    http: &'a HttpClientConfig,
+    /// The web configuration of the exporter that is asked, where that is known.
+    own: Option<&'a TlsConfig>,
+}
+
+fn parse(url: &str) -> Result<Uri, Failure> {
+    let usage = || {
+        Failure::Usage(
+            "--healthcheck.url: write http:// or https://, a host, a port and a path, and no user".to_owned(),
+        )
+    };
     let uri: Uri = url.parse().map_err(|_| usage())?;
     let user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
-    if uri.scheme_str() != Some("http") || user {
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || user {
         return Err(usage());
     }
-    let unhealthy = |problem: String| Failure::Other(format!("{url} is not healthy: {problem}"));
-    match tokio::time::timeout(timeout, get(&uri)).await {
-        Ok(Ok(StatusCode::OK)) => Ok(()),
-        Ok(Ok(status)) => Err(unhealthy(format!("it answered {status}"))),
-        Ok(Err(problem)) => Err(unhealthy(problem)),
-        Err(_) => Err(unhealthy(format!("no answer within {} s", timeout.as_secs_f64()))),
+    Ok(uri)
+}
+
+/// Whether it is this exporter, as far as flags can tell.
+fn is_own(uri: &Uri, listening: &[ListenAddress]) -> bool {
+    let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16());
+    listening.iter().any(|address| {
+        let own = address.local_authority();
+        let own_host = own.rsplit_once(':').map_or(own.as_str(), |(host, _)| host);
+        port == Some(address.port) && (host == own_host || [host, own_host].iter().all(|host| LOOPBACK.contains(host)))
+    })
+}
+
+async fn ask(question: &Question<'_>, timeout: Duration) -> Result<(), Failure> {
+    let unhealthy = |problem: String| Failure::Other(format!("{} is not healthy: {problem}", question.url));
+    let deadline = time::Instant::now() + timeout;
+    loop {
+        // Anew each time: it may just be exchanged.
+        let own = question.own.map(tls::server_certificate).transpose().map_err(Failure::other)?;
+        let client = Client::new(question.http, own)?;
+        match time::timeout_at(deadline, client.get(&question.uri)).await {
+            Ok(Ok(StatusCode::OK)) => return Ok(()),
+            Ok(Ok(status)) => return Err(unhealthy(format!("it answered {status}{}", remedy(status, &question.uri)))),
+            Ok(Err(problem)) if problem.other_certificate && time::Instant::now() + CERTIFICATE_PAUSE < deadline => {
+                time::sleep(CERTIFICATE_PAUSE).await;
+            }
+            Ok(Err(problem)) => return Err(unhealthy(problem.text)),
+            Err(_) => return Err(unhealthy(format!("no answer within {} s", timeout.as_secs_f64()))),
+        }
     }
 }
 
-/// The status of one GET.
-async fn get(uri: &Uri) -> Result<StatusCode, String> {
-    /// HTTP's own.
-    const DEFAULT_PORT: u16 = 80;
-    let host = uri.host().unwrap_or_default();
-    let address = (host.trim_start_matches('[').trim_end_matches(']'), uri.port_u16().unwrap_or(DEFAULT_PORT));
-    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    let request = Request::get(uri.path_and_query().map_or("/", |path| path.as_str()))
-        .header(header::HOST, uri.authority().map_or(host, |authority| authority.as_str()))
-        .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| error.to_string())?;
-    let answer = sender.send_request(request);
-    tokio::pin!(connection, answer);
-    // The connection does the work, and may end together with the answer.
-    tokio::select! {
-        biased;
-        answer = &mut answer => answer.map(|answer| answer.status()).map_err(|error| error.to_string()),
-        _ = &mut connection => answer.await.map(|answer| answer.status()).map_err(|error| error.to_string()),
+fn remedy(status: StatusCode, uri: &Uri) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => "; give a user and password as basic_auth in --healthcheck.config.file",
+        StatusCode::BAD_REQUEST if uri.scheme_str() == Some("http") => {
+            "; where it speaks TLS, ask with https:// or give --web.config.file"
+        }
+        _ => "",
     }
 }
 
@@ -97,6 +133,11 @@ mod tests {
             String::from_utf8(asked).unwrap()
         });
         (url, server)
+    }
+
+    async fn ask(url: &str, timeout: Duration) -> Result<(), Failure> {
+        let http = HttpClientConfig::default();
+        super::ask(&Question { url, uri: parse(url)?, http: &http, own: None }, timeout).await
     }
 
     #[tokio::test]
@@ -138,12 +179,26 @@ mod tests {
         assert!(failure.starts_with(&format!("{url} is not healthy: Connection refused")), "{failure}");
     }
 
-    #[tokio::test]
-    async fn only_plain_http_is_asked() {
-        for url in ["https://127.0.0.1:1/", "127.0.0.1:1", "/-/healthy", "http://user:s3cr3t@127.0.0.1:1/", "http://"] {
-            let failure = ask(url, TIMEOUT).await.unwrap_err();
+    #[test]
+    fn only_http_is_asked_and_no_user_is_sent() {
+        for url in ["ftp://127.0.0.1:1/", "127.0.0.1:1", "/-/healthy", "https://user:s3cr3t@127.0.0.1:1/", "http://"] {
+            let failure = parse(url).unwrap_err();
             assert!(matches!(failure, Failure::Usage(_)), "{url}: {failure}");
             assert!(!failure.to_string().contains("s3cr3t"));
         }
+    }
+
+    #[test]
+    fn its_own_address_has_several_names() {
+        let listening = |text: &str| vec![text.parse::<ListenAddress>().unwrap()];
+        let own = |url: &str, address: &str| is_own(&url.parse().unwrap(), &listening(address));
+        assert!(own("https://127.0.0.1:10112/-/ready", ":10112"));
+        assert!(own("https://localhost:10112/", "0.0.0.0:10112"));
+        assert!(own("https://[::1]:10112/", "localhost:10112"));
+        assert!(own("https://exporter.example:10112/", "exporter.example:10112"));
+        assert!(!own("https://exporter.example:10112/", ":10112"));
+        assert!(!own("https://localhost:10113/", ":10112"));
+        assert!(!own("https://localhost/", ":10112"));
+        assert!(!own("https://localhost:10112/", "192.0.2.1:10112"));
     }
 }

@@ -20,6 +20,7 @@ use tracing::{error, info};
 use super::Failure;
 use super::exporter::{Parts, enter};
 use super::signals::Hangups;
+use super::web_file::WebFile;
 use crate::clock;
 use crate::config::{self, Config, FirstRun};
 use crate::ledger::Settings;
@@ -54,6 +55,8 @@ pub(super) struct Reloader {
     parts: Parts,
     writer: Writer,
     supervisor: Supervisor,
+    /// The web configuration, which is read again as well.
+    web_file: Option<Arc<WebFile>>,
     /// A loading that took too long and has not ended yet.
     overdue: Option<JoinHandle<Result<Loaded, Failure>>>,
 }
@@ -76,6 +79,9 @@ enum ReloadError {
     /// The ledger could not take it over.
     #[error("{}: cannot take the configuration over ({detail}); check free space and permissions, and the log", path.display())]
     Ledger { path: std::path::PathBuf, detail: String },
+    /// The web configuration.
+    #[error("{0}")]
+    Web(String),
     /// The ledger's task has ended.
     #[error("{0}")]
     Writer(WriteError),
@@ -94,8 +100,15 @@ pub(super) fn requests() -> (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadR
 
 impl Reloader {
     /// Over what runs by `config`.
-    pub(super) fn new(load: Load, config: &Config, parts: Parts, writer: Writer, supervisor: Supervisor) -> Self {
-        Self { load, readings: readings(config), parts, writer, supervisor, overdue: None }
+    pub(super) fn new(
+        load: Load,
+        config: &Config,
+        parts: Parts,
+        writer: Writer,
+        supervisor: Supervisor,
+        web_file: Option<Arc<WebFile>>,
+    ) -> Self {
+        Self { load, readings: readings(config), parts, writer, supervisor, web_file, overdue: None }
     }
 
     /// Serves requests and signals until the stop; then waits until all polls have ended.
@@ -118,12 +131,22 @@ impl Reloader {
             }
             tokio::select! {
                 () = stop.cancelled() => break,
-                outcome = self.reload() => answer(outcome, waiting),
+                outcome = self.reload_both() => answer(outcome, waiting),
             }
         }
         let Self { writer, supervisor, .. } = self;
         drop(writer);
         supervisor.ended().await;
+    }
+
+    /// Each of the two configurations by itself: neither has to wait for the other to be mended.
+    async fn reload_both(&mut self) -> Result<(), ReloadError> {
+        let outcome = self.reload().await;
+        if let Some(file) = &self.web_file {
+            let web = file.look(true).await.map_err(ReloadError::Web);
+            return outcome.and(web);
+        }
+        outcome
     }
 
     async fn reload(&mut self) -> Result<(), ReloadError> {

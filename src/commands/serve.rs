@@ -10,11 +10,12 @@ use super::exporter::{BUILD, Exporter};
 use super::progress::Display;
 use super::reload::{self, Load, Reloader};
 use super::signals::{self, Hangups};
-use super::{Failure, configuration, web_access};
+use super::web_file::WebFile;
+use super::{Failure, configuration, systemd};
 use crate::cli::Cli;
 use crate::config::Config;
 use crate::poll::Supervisor;
-use crate::web::Listener;
+use crate::web::{Listener, Passed};
 use crate::{clock, web};
 
 /// What comes from outside: requests and signals.
@@ -26,7 +27,7 @@ pub(super) struct Outside {
 }
 
 /// Runs the command.
-pub(super) async fn run(cli: &Cli, display: &Display) -> Result<(), Failure> {
+pub(super) async fn run(cli: &Cli, passed: Option<Passed>, display: &Display) -> Result<(), Failure> {
     // First of all: whoever changed the configuration while the program starts must not end it.
     let hangups = Some(Hangups::new()?);
     let load: Load = {
@@ -34,12 +35,16 @@ pub(super) async fn run(cli: &Cli, display: &Display) -> Result<(), Failure> {
         Arc::new(move || configuration(&cli))
     };
     let config = load()?;
-    let outside = Outside { listeners: bind(cli)?, stop: signals::stop()?, hangups };
+    let outside = Outside { listeners: bind(cli, passed)?, stop: signals::stop()?, hangups };
     serve(cli, (config, load), &cli.storage_path(), display, outside).await
 }
 
-/// Binds the addresses first: a port that is taken must not cost a look at the ledger.
-pub(super) fn bind(cli: &Cli) -> Result<Vec<Listener>, Failure> {
+/// Binds the addresses first: a port that is taken must not cost a look at the ledger. Where systemd has
+/// passed sockets, they take the place of addresses.
+pub(super) fn bind(cli: &Cli, passed: Option<Passed>) -> Result<Vec<Listener>, Failure> {
+    if let Some(passed) = passed {
+        return passed.listen().map_err(Failure::other);
+    }
     let addresses: Vec<_> = cli.listen_addresses().iter().map(ToString::to_string).collect();
     let listeners = web::bind(&addresses).map_err(Failure::other)?;
     Ok(listeners.into_iter().map(Listener::from).collect())
@@ -55,8 +60,9 @@ pub(super) async fn serve(
     Outside { listeners, stop, hangups }: Outside,
 ) -> Result<(), Failure> {
     info!(version = BUILD.version, revision = BUILD.revision, "Starting remote-assistance-exporter");
-    let access = Arc::new(web_access(cli)?);
     let exporter = Exporter::open(&config, storage, display)?;
+    let web_file =
+        cli.web_config_file().map(|path| WebFile::open(path, &exporter.parts.own)).transpose()?.map(Arc::new);
     for address in &listeners {
         info!(%address, telemetry_path = cli.telemetry_path(), "Listening");
     }
@@ -66,7 +72,7 @@ pub(super) async fn serve(
         exposition: exporter.exposition,
         http: exporter.http,
         status: status.clone(),
-        access,
+        access: web_file.as_ref().map(|file| file.access()).unwrap_or_default(),
         reloads: cli.enable_lifecycle().then_some(reloads),
         version: BUILD.version,
         started: clock::now(),
@@ -77,9 +83,15 @@ pub(super) async fn serve(
     };
     let supervisor = Supervisor::start(exporter.tenants, exporter.writer.clone(), stop.clone());
     let watch = supervisor.watch(status);
-    let reloader = Reloader::new(load, &config, exporter.parts, exporter.writer, supervisor);
+    let reloader = Reloader::new(load, &config, exporter.parts, exporter.writer, supervisor, web_file.clone());
     let reloads = reloader.run(requests, hangups, stop.clone());
-    tokio::join!(web::serve(listeners, stop, state), watch, reloads);
+    let watching = stop.clone();
+    let web_file = async {
+        if let Some(file) = web_file {
+            file.watch(watching).await;
+        }
+    };
+    tokio::join!(web_file, web::serve(listeners, stop.clone(), state), watch, reloads, systemd::tell(stop));
     exporter.ledger.closed().await;
     info!("Stopped");
     Ok(())

@@ -139,53 +139,108 @@ mod tests {
 
     use super::*;
 
+    const PROTO: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+    const PROTO_TYPE: &str =
+        "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+    const OPENMETRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    const TEXT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+    fn answered(accept: &str) -> String {
+        let (format, escaping) = format(accept);
+        format.content_type(escaping).into_owned()
+    }
+
+    /// Each release of Prometheus by what it sends, and what it is answered.
     #[test]
-    fn what_scrapers_and_browsers_send() {
-        for (accept, wanted) in [
-            // Prometheus 2.0 to 2.4, 2.5 to 2.25, 2.26 to 2.48.
-            ("text/plain;version=0.0.4;q=1,*/*;q=0.1", Format::Text),
+    fn what_prometheus_sends() {
+        const OM: &str = "application/openmetrics-text;version=1.0.0";
+        const OM0: &str = "application/openmetrics-text;version=0.0.1";
+        const TEXT: &str = "text/plain;version=0.0.4";
+        const TEXT1: &str = "text/plain;version=1.0.0";
+        let utf8 = ";escaping=allow-utf-8";
+        let proto_utf8 = format!("{PROTO_TYPE}; escaping=allow-utf-8");
+        let openmetrics_utf8 = format!("{OPENMETRICS_TYPE}; escaping=allow-utf-8");
+        for (release, accept, wanted) in [
+            ("2.0", format!("{TEXT};q=1,*/*;q=0.1"), TEXT_TYPE),
             (
-                "application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-                Format::OpenMetricsDraft,
+                "2.5",
+                format!("application/openmetrics-text; version=0.0.1,{TEXT};q=0.5,*/*;q=0.1"),
+                "application/openmetrics-text; version=0.0.1; charset=utf-8",
+            ),
+            ("2.42", format!("{OM},{OM0};q=0.75,{TEXT};q=0.5,*/*;q=0.1"), OPENMETRICS_TYPE),
+            ("2.42 native", format!("{PROTO},{OM};q=0.8,{OM0};q=0.75,{TEXT};q=0.5,*/*;q=0.1"), PROTO_TYPE),
+            // Its wildcard has a quality that is none.
+            ("2.49.0", format!("{OM};q=0.5,{OM0};q=0.4,{TEXT};q=0.3,*/*;q=2"), OPENMETRICS_TYPE),
+            // Its wildcard outdoes all that it names, by a mistake that the next release mended.
+            ("2.49.0 native", format!("{PROTO};q=0.5,{OM};q=0.4,{OM0};q=0.3,{TEXT};q=0.2,*/*;q=1"), TEXT_TYPE),
+            ("2.53", format!("{OM};q=0.5,{OM0};q=0.4,{TEXT};q=0.3,*/*;q=0.2"), OPENMETRICS_TYPE),
+            ("2.53 native", format!("{PROTO};q=0.5,{OM};q=0.4,{OM0};q=0.3,{TEXT};q=0.2,*/*;q=0.1"), PROTO_TYPE),
+            (
+                // With names beyond ASCII, every type has the scheme, text 1.0.0 even twice.
+                "3.0",
+                format!("{OM}{utf8};q=0.6,{OM0}{utf8};q=0.5,{TEXT1}{utf8}{utf8};q=0.4,{TEXT}{utf8};q=0.3,*/*;q=0.2"),
+                &openmetrics_utf8,
             ),
             (
-                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
-                 text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-                Format::OpenMetrics,
-            ),
-            // 2.49 and on; with protobuf first; 3.x; 3.x with `scrape_protocols: [PrometheusText0.0.4]`.
-            (
-                "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,\
-                 text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
-                Format::OpenMetrics,
+                "3.0 native",
+                format!(
+                    "{PROTO}{utf8};q=0.6,{OM}{utf8};q=0.5,{OM0}{utf8};q=0.4,{TEXT1}{utf8}{utf8};q=0.3,{TEXT}{utf8};q=0.2,*/*;q=0.1"
+                ),
+                &proto_utf8,
             ),
             (
-                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.5,\
-                 application/openmetrics-text;version=1.0.0;q=0.4,application/openmetrics-text;version=0.0.1;q=0.3,\
-                 text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
-                Format::Protobuf,
+                "3.9",
+                format!("{OM}{utf8};q=0.6,{OM0};q=0.5,{TEXT1}{utf8};q=0.4,{TEXT};q=0.3,*/*;q=0.2"),
+                &openmetrics_utf8,
             ),
             (
-                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;\
-                 escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
-                 application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,\
-                 text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
-                Format::Protobuf,
+                "3.9 legacy names",
+                format!("{OM};escaping=underscores;q=0.6,{OM0};q=0.5,{TEXT1};escaping=underscores;q=0.4,*/*;q=0.3"),
+                &format!("{OPENMETRICS_TYPE}; escaping=underscores"),
             ),
             (
-                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
-                 application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
-                 text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
-                Format::OpenMetrics,
+                "3.9 native",
+                format!("{PROTO};q=0.6,{OM}{utf8};q=0.5,{OM0};q=0.4,{TEXT1}{utf8};q=0.3,{TEXT};q=0.2,*/*;q=0.1"),
+                PROTO_TYPE,
             ),
-            ("text/plain;version=0.0.4;q=0.6,*/*;q=0.5", Format::Text),
-            // curl, Firefox, nothing.
-            ("*/*", Format::Text),
-            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Format::Text),
-            ("", Format::Text),
+            (
+                "3.9 text 1.0.0 alone",
+                format!("{TEXT1}{utf8};q=0.6,*/*;q=0.5"),
+                "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
+            ),
+            (
+                "3.9 text 1.0.0 with dots",
+                format!("{TEXT1};escaping=dots;q=0.6,*/*;q=0.5"),
+                "text/plain; version=1.0.0; charset=utf-8; escaping=dots",
+            ),
+            ("3.9 text 0.0.4 alone", format!("{TEXT};q=0.6,*/*;q=0.5"), TEXT_TYPE),
         ] {
-            assert_eq!(format(accept).0, wanted, "{accept}");
+            assert_eq!(answered(&accept), *wanted, "{release}: {accept}");
         }
+    }
+
+    #[test]
+    fn what_others_send_gets_the_text_that_everything_reads() {
+        for accept in [
+            "",
+            "*/*",
+            "text/*",
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            "application/json",
+            "image/png;q=1",
+            ";;;,,q=,=/=",
+            "\u{1}/\u{2}",
+            "*",
+            "text",
+            // Refused, and nothing else named: better what it may understand than 406.
+            "text/plain;version=0.0.4;q=0",
+            "*/*;q=0",
+            "application/openmetrics-text;version=1.0.0;q=0.0,*/*;q=0.1",
+        ] {
+            assert_eq!(answered(accept), TEXT_TYPE, "{accept}");
+        }
+        let refused = format!("{PROTO};q=0,application/openmetrics-text;version=1.0.0;q=0.001");
+        assert_eq!(answered(&refused), OPENMETRICS_TYPE);
     }
 
     #[test]
@@ -258,6 +313,10 @@ mod tests {
             ("br, zstd", Encoding::Identity),
             ("gzipped", Encoding::Identity),
             ("gzip;q=2", Encoding::Identity),
+            ("gzip;q=0, identity;q=0", Encoding::Identity),
+            ("*;q=0, gzip", Encoding::Gzip),
+            ("identity;q=0.5, *;q=0.5", Encoding::Gzip),
+            (";;q=,,=", Encoding::Identity),
         ] {
             assert_eq!(encoding(accept), wanted, "{accept}");
         }

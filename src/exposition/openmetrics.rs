@@ -51,8 +51,8 @@ fn write_metric(out: &mut String, name: &str, kind: MetricType, metric: &Metric)
             }
             // By the crate's convention no family has it; the standard demands it.
             sample(out, name, "_bucket", labels, Some(f64::INFINITY), &count);
-            sample(out, name, "_count", labels, None, &count);
             sample(out, name, "_sum", labels, None, &Float(histogram.sample_sum()));
+            sample(out, name, "_count", labels, None, &count);
         }
         _ => sample(out, name, "", labels, None, &Float(metric.get_gauge().value())),
     }
@@ -102,7 +102,7 @@ impl std::fmt::Display for Escaped<'_> {
 
 /// A float as the standard's "canonical numbers" have it: Go's `%g`, with `.0` where there is
 /// neither point nor exponent. Every exposer then writes one bound as one `le`.
-struct Float(f64);
+pub(super) struct Float(pub f64);
 
 impl std::fmt::Display for Float {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -201,8 +201,8 @@ mod tests {
                 "size_bytes_bucket{kind=\"fish\",le=\"1.0\"} 1\n",
                 "size_bytes_bucket{kind=\"fish\",le=\"1e+06\"} 2\n",
                 "size_bytes_bucket{kind=\"fish\",le=\"+Inf\"} 3\n",
-                "size_bytes_count{kind=\"fish\"} 3\n",
                 "size_bytes_sum{kind=\"fish\"} 2.0000025e+06\n",
+                "size_bytes_count{kind=\"fish\"} 3\n",
             )
         );
     }

@@ -68,7 +68,8 @@ impl TenantState {
         }
         let totals = Arc::make_mut(&mut state.totals);
         totals.durations.iter_mut().for_each(|(_, durations)| durations.complete_native());
-        totals.delays.complete_native();
+        // Kept by earlier releases, and never shown.
+        totals.delays.native = None;
         state.conform(settings, now);
         Ok(state)
     }
@@ -85,7 +86,7 @@ impl TenantState {
             changed = true;
             for (_, durations) in Arc::make_mut(&mut self.totals).durations.iter_mut() {
                 if durations.bounds != settings.duration_bounds {
-                    *durations = Histogram::zero(now, &settings.duration_bounds);
+                    *durations = Histogram::zero_native(now, &settings.duration_bounds);
                 }
             }
         }

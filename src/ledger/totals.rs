@@ -100,8 +100,9 @@ pub struct Histogram {
     pub bounds: Vec<f64>,
     /// Observations by bucket, not cumulative; the last one is above every bound.
     pub counts: Vec<u64>,
-    /// The same observations by native buckets.
-    pub native: Native,
+    /// The same observations by native buckets, where they are shown as a native histogram as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub native: Option<Native>,
     /// The sum of all observations, in ticks of 100 ns.
     pub sum_ticks: u64,
 }
@@ -119,10 +120,15 @@ impl Counter {
 }
 
 impl Histogram {
-    /// A series that starts now, without observations.
+    /// A series that starts now, without observations: in classic buckets alone.
     pub fn zero(started: DateTime<Utc>, bounds: &[f64]) -> Self {
         let counts = vec![0; bounds.len() + 1];
-        Self { started, bounds: bounds.to_vec(), counts, native: Native::default(), sum_ticks: 0 }
+        Self { started, bounds: bounds.to_vec(), counts, native: None, sum_ticks: 0 }
+    }
+
+    /// The same, in native buckets as well.
+    pub fn zero_native(started: DateTime<Utc>, bounds: &[f64]) -> Self {
+        Self { native: Some(Native::default()), ..Self::zero(started, bounds) }
     }
 
     /// Adds one observation.
@@ -130,21 +136,24 @@ impl Histogram {
         // Compared in ticks: a duration of exactly a bound belongs to that bound's bucket.
         let bucket = self.bounds.partition_point(|bound| bound * (TICKS_PER_SECOND as f64) < ticks as f64);
         self.counts[bucket] += 1;
-        self.native.observe(ticks as f64 / TICKS_PER_SECOND as f64, 1);
+        if let Some(native) = &mut self.native {
+            native.observe(ticks as f64 / TICKS_PER_SECOND as f64, 1);
+        }
         self.sum_ticks += ticks;
     }
 
     /// Gives observations that are in no native bucket the one of their classic bucket's bound: all
     /// that is known of a histogram that was stored before there were native buckets.
     pub fn complete_native(&mut self) {
-        if self.native.count() == self.count() {
+        if self.native.as_ref().is_some_and(|native| native.count() == self.count()) {
             return;
         }
-        self.native = Native::default();
+        let mut native = Native::default();
         let last = self.bounds.last().copied().unwrap_or_default();
         for (bucket, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            self.native.observe(self.bounds.get(bucket).copied().unwrap_or(2.0 * last), *count);
+            native.observe(self.bounds.get(bucket).copied().unwrap_or(2.0 * last), *count);
         }
+        self.native = Some(native);
     }
 
     /// How many observations there are.
@@ -256,7 +265,7 @@ impl Totals {
         }
         Self {
             sessions: counters(now),
-            durations: PerLabel::from_fn(|_| Histogram::zero(now, duration_bounds)),
+            durations: PerLabel::from_fn(|_| Histogram::zero_native(now, duration_bounds)),
             participants: PerLabel::from_fn(|_| counters(now)),
             systems: PerLabel::from_fn(|_| counters(now)),
             cross_tenant: counters(now),

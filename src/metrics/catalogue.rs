@@ -72,9 +72,9 @@ macro_rules! catalogue {
     };
 }
 
-const TENANT: &str = "tenant";
-const CODE: &str = "code";
-const PATH: &str = "path";
+pub(super) const TENANT: &str = "tenant";
+pub(super) const CODE: &str = "code";
+pub(super) const PATH: &str = "path";
 
 catalogue! {
     business {
@@ -174,8 +174,14 @@ catalogue! {
             "Whether the last load of the configuration succeeded.";
         CONFIG_RELOAD_SUCCESS = Gauge "exporter_config_last_reload_success_timestamp_seconds" []
             "Time of the last successful load of the configuration, in Unix time.";
+        WEB_CONFIG_RELOAD_SUCCESSFUL = Gauge "exporter_web_config_last_reload_successful" []
+            "Whether the last load of the web configuration succeeded. Absent where there is none.";
+        WEB_CONFIG_RELOAD_SUCCESS = Gauge "exporter_web_config_last_reload_success_timestamp_seconds" []
+            "Time of the last load of the web configuration that succeeded, in Unix time. Absent where there is none.";
         CONFIG_HASH = Gauge "exporter_config_hash" []
             "Hash of the configuration in use: 48 bits, since a sample holds no more exactly.";
+        WEB_CERTIFICATE_EXPIRY = Gauge "exporter_web_certificate_expiry_timestamp_seconds" []
+            "First expiry of the certificates that the web server shows, in Unix time. Absent without TLS.";
         HTTP_REQUESTS = Counter "exporter_http_requests_total" [PATH, CODE]
             "HTTP requests answered, by path and status; the path is other where there is no such page.";
         HTTP_REQUEST_DURATION = Histogram "exporter_http_request_duration_seconds" [PATH]

@@ -11,6 +11,7 @@ use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, MetricFami
 use super::catalogue::{self, Kind, Metric};
 use super::versioned::Versioned;
 use super::{instrument, wire};
+use crate::ledger::totals::native::Native;
 use crate::ledger::totals::{self, Fate, PerLabel, Subject, Totals, Window};
 use crate::ledger::{Snapshot, TenantSnapshot};
 use crate::session::Label;
@@ -82,14 +83,15 @@ pub fn families(snapshot: &Snapshot) -> Vec<MetricFamily> {
         build(&c::SESSIONS, &|series, totals| series.counters(&totals.sessions)),
         build(&c::SESSION_DURATION, &|series, totals| {
             for (kind, histogram) in totals.durations.iter() {
-                series.histogram(&[kind.as_str()], histogram, snapshot.native_histograms);
+                let native = histogram.native.as_ref().filter(|_| snapshot.native_histograms);
+                series.histogram(&[kind.as_str()], histogram, native);
             }
         }),
         build(&c::PARTICIPANTS, &|series, totals| series.counters_by_two(&totals.participants)),
         build(&c::PARTICIPANT_OS, &|series, totals| series.counters_by_two(&totals.systems)),
         build(&c::CROSS_TENANT_SESSIONS, &|series, totals| series.counters(&totals.cross_tenant)),
         build(&c::INVALID_DURATIONS, &|series, totals| series.counter(&[], &totals.invalid_durations)),
-        build(&c::REPORT_DELAY, &|series, totals| series.histogram(&[], &totals.delays, false)),
+        build(&c::REPORT_DELAY, &|series, totals| series.histogram(&[], &totals.delays, None)),
         build(&c::SESSIONS_IN_PROGRESS, &|series, totals| {
             totals.in_progress.iter().for_each(|sessions| series.gauge(&[], *sessions as f64));
         }),
@@ -144,7 +146,7 @@ fn lone_gauge(metric: &Metric, value: f64) -> MetricFamily {
     family(metric, vec![gauge(Vec::new(), value)])
 }
 
-fn family(metric: &Metric, metrics: Vec<prometheus::proto::Metric>) -> MetricFamily {
+pub(super) fn family(metric: &Metric, metrics: Vec<prometheus::proto::Metric>) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(metric.name.to_owned());
     family.set_help(metric.help.to_owned());
@@ -189,7 +191,7 @@ impl Series<'_> {
         self.metrics.push(gauge(labels, value));
     }
 
-    fn histogram(&mut self, values: &[&str], histogram: &totals::Histogram, native: bool) {
+    fn histogram(&mut self, values: &[&str], histogram: &totals::Histogram, native: Option<&Native>) {
         // Without the bucket `+Inf`, whose count is the sample count: every encoder adds it, and the
         // crate's text encoder would misspell its bound as `inf`.
         let mut cumulative = 0;
@@ -205,8 +207,8 @@ impl Series<'_> {
         sample.set_sample_count(histogram.count());
         sample.set_sample_sum(histogram.sum_seconds());
         wire::set_histogram_created(&mut sample, histogram.started);
-        if native {
-            wire::set_native(&mut sample, &histogram.native);
+        if let Some(native) = native {
+            wire::set_native(&mut sample, native);
         }
         let mut metric = prometheus::proto::Metric::from_label(self.labels(values));
         metric.set_histogram(sample);
@@ -223,7 +225,7 @@ impl Series<'_> {
     }
 }
 
-fn gauge(labels: Vec<LabelPair>, value: f64) -> prometheus::proto::Metric {
+pub(super) fn gauge(labels: Vec<LabelPair>, value: f64) -> prometheus::proto::Metric {
     let mut sample = Gauge::default();
     sample.set_value(value);
     let mut metric = prometheus::proto::Metric::from_label(labels);
@@ -231,7 +233,7 @@ fn gauge(labels: Vec<LabelPair>, value: f64) -> prometheus::proto::Metric {
     metric
 }
 
-fn label(name: &str, value: &str) -> LabelPair {
+pub(super) fn label(name: &str, value: &str) -> LabelPair {
     let mut label = LabelPair::default();
     label.set_name(name.to_owned());
     label.set_value(value.to_owned());

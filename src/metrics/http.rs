@@ -1,63 +1,310 @@
 //! The exporter's own HTTP server in numbers.
+//!
+//! Each scrape changes them, so no scrape finds them as the one before left them. They are therefore
+//! kept such that their numbers can be read alone and at once, without making families of them.
 
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use prometheus::{Gauge, HistogramVec, IntCounterVec, Registry};
+use chrono::{DateTime, Utc};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{self, Bucket, Counter, Histogram, MetricFamily};
 
-use super::{catalogue, instrument};
+use super::families::{family, gauge, label};
+use super::live::{Live, Number, Numbers};
+use super::{catalogue, instrument, wire};
 
 /// From a health check to a scrape of many tenants on a busy machine.
-const DURATION_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+const BOUNDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
-/// Counts requests by path and status. The caller keeps the paths to a closed set.
-#[derive(Clone, Debug)]
-pub struct HttpMetrics {
-    requests: IntCounterVec,
-    durations: HistogramVec,
-    in_flight: Gauge,
+/// Counts requests by path and status. The caller keeps the paths to a closed set. Clones share it.
+#[derive(Clone)]
+pub struct HttpMetrics(Arc<Shared>);
+
+struct Shared {
+    now: fn() -> DateTime<Utc>,
+    descs: Vec<Desc>,
+    in_flight: AtomicU64,
+    /// Held for the time of some hundred additions or copies, never while anything is encoded.
+    series: Mutex<Series>,
+}
+
+#[derive(Default)]
+struct Series {
+    /// Another number after each series that is added; none ever goes.
+    shape: u64,
+    durations: Sorted<Box<str>, Durations>,
+    requests: Sorted<(u16, Box<str>), Requests>,
+}
+
+/// In the order of their labels' values.
+type Sorted<K, T> = Vec<(K, T)>;
+
+struct Durations {
+    started: DateTime<Utc>,
+    /// Not cumulative; the last one is above every bound.
+    counts: [u64; BOUNDS.len() + 1],
+    nanoseconds: u64,
+}
+
+struct Requests {
+    started: DateTime<Utc>,
+    count: u64,
 }
 
 impl HttpMetrics {
-    /// Registers the instruments.
+    /// Without any series yet. The clock tells when each begins.
     ///
     /// # Errors
-    /// Where they are registered already.
-    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        Ok(Self {
-            requests: instrument::counters(registry, &catalogue::HTTP_REQUESTS)?,
-            durations: instrument::histograms(registry, &catalogue::HTTP_REQUEST_DURATION, DURATION_BUCKETS)?,
-            in_flight: instrument::gauges(registry, &catalogue::HTTP_IN_FLIGHT)?
-                .get_metric_with_label_values::<&str>(&[])?,
-        })
+    /// Where the catalogue has a name that Prometheus does not allow.
+    pub fn new(now: fn() -> DateTime<Utc>) -> prometheus::Result<Self> {
+        use catalogue::{HTTP_IN_FLIGHT, HTTP_REQUEST_DURATION, HTTP_REQUESTS};
+        let descs = [HTTP_REQUEST_DURATION, HTTP_IN_FLIGHT, HTTP_REQUESTS].iter().map(instrument::desc);
+        let descs = descs.collect::<prometheus::Result<_>>()?;
+        Ok(Self(Arc::new(Shared { now, descs, in_flight: AtomicU64::new(0), series: Mutex::default() })))
     }
 
     /// Starts the series of a path at zero, with the statuses that are expected of it.
     pub fn declare(&self, path: &str, codes: &[u16]) {
-        for code in codes {
-            self.requests.with_label_values(&[path, &code.to_string()]);
-        }
-        self.durations.with_label_values(&[path]);
+        let (mut series, now) = (self.series(), self.0.now);
+        series.durations(path, now);
+        codes.iter().for_each(|code| _ = series.requests(path, *code, now));
     }
 
     /// A request is in flight from now on, until what this returns is dropped.
     pub fn begin(&self) -> InFlight {
-        self.in_flight.inc();
-        InFlight(self.in_flight.clone())
+        self.0.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(self.0.clone())
     }
 
     /// A request was answered, `took` after it had come in.
     pub fn answered(&self, path: &str, code: u16, took: Duration) {
-        self.requests.with_label_values(&[path, &code.to_string()]).inc();
-        self.durations.with_label_values(&[path]).observe(took.as_secs_f64());
+        let (mut series, now) = (self.series(), self.0.now);
+        series.durations(path, now).observe(took);
+        series.requests(path, code, now).count += 1;
+    }
+
+    fn series(&self) -> MutexGuard<'_, Series> {
+        self.0.series.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn in_flight(&self) -> f64 {
+        self.0.in_flight.load(Ordering::Relaxed) as f64
+    }
+}
+
+impl Live for HttpMetrics {
+    fn gather(&self) -> Vec<MetricFamily> {
+        use catalogue as c;
+        let series = self.series();
+        let durations = series.durations.iter().map(|(path, durations)| durations.sample(path)).collect();
+        let requests = series.requests.iter().map(|((code, path), requests)| requests.sample(*code, path)).collect();
+        drop(series);
+        vec![
+            family(&c::HTTP_REQUEST_DURATION, durations),
+            family(&c::HTTP_IN_FLIGHT, vec![gauge(Vec::new(), self.in_flight())]),
+            family(&c::HTTP_REQUESTS, requests),
+        ]
+        .into_iter()
+        // As a registry has it: a family without samples is none.
+        .filter(|family| !family.get_metric().is_empty())
+        .collect()
+    }
+
+    fn numbers(&self) -> Option<Numbers> {
+        let series = self.series();
+        let samples = series.durations.len() * (BOUNDS.len() + 3) + 1 + series.requests.len();
+        let mut values = Vec::with_capacity(samples);
+        for (_, durations) in &series.durations {
+            values.extend(durations.cumulative().map(Number::Count));
+            values.extend([Number::Value(durations.seconds()), Number::Count(durations.count())]);
+        }
+        values.push(Number::Value(self.in_flight()));
+        values.extend(series.requests.iter().map(|(_, requests)| Number::Value(requests.count as f64)));
+        Some(Numbers { shape: series.shape, values })
+    }
+}
+
+impl Collector for HttpMetrics {
+    fn desc(&self) -> Vec<&Desc> {
+        self.0.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.gather()
+    }
+}
+
+impl fmt::Debug for HttpMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpMetrics").field("in_flight", &self.in_flight()).finish_non_exhaustive()
+    }
+}
+
+impl Series {
+    fn durations(&mut self, path: &str, now: fn() -> DateTime<Utc>) -> &mut Durations {
+        let place = self.durations.binary_search_by(|(known, _)| (**known).cmp(path));
+        let place = place.unwrap_or_else(|place| {
+            let durations = Durations { started: now(), counts: Default::default(), nanoseconds: 0 };
+            self.durations.insert(place, (path.into(), durations));
+            self.shape += 1;
+            place
+        });
+        &mut self.durations[place].1
+    }
+
+    fn requests(&mut self, path: &str, code: u16, now: fn() -> DateTime<Utc>) -> &mut Requests {
+        let place = self.requests.binary_search_by(|((known, at), _)| (*known, &**at).cmp(&(code, path)));
+        let place = place.unwrap_or_else(|place| {
+            self.requests.insert(place, ((code, path.into()), Requests { started: now(), count: 0 }));
+            self.shape += 1;
+            place
+        });
+        &mut self.requests[place].1
+    }
+}
+
+impl Durations {
+    fn observe(&mut self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        self.counts[BOUNDS.partition_point(|bound| *bound < seconds)] += 1;
+        self.nanoseconds += u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+    }
+
+    fn cumulative(&self) -> impl Iterator<Item = u64> {
+        self.counts.iter().scan(0, |below, count| {
+            *below += count;
+            Some(*below)
+        })
+    }
+
+    fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    fn seconds(&self) -> f64 {
+        self.nanoseconds as f64 / 1e9
+    }
+
+    fn sample(&self, path: &str) -> proto::Metric {
+        // Without the bucket `+Inf`, as in `families`.
+        let buckets = BOUNDS.iter().zip(self.cumulative()).map(|(bound, count)| {
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(*bound);
+            bucket.set_cumulative_count(count);
+            bucket
+        });
+        let mut sample = Histogram::default();
+        sample.set_bucket(buckets.collect());
+        sample.set_sample_count(self.count());
+        sample.set_sample_sum(self.seconds());
+        wire::set_histogram_created(&mut sample, self.started);
+        let mut metric = proto::Metric::from_label(vec![label(catalogue::PATH, path)]);
+        metric.set_histogram(sample);
+        metric
+    }
+}
+
+impl Requests {
+    fn sample(&self, code: u16, path: &str) -> proto::Metric {
+        let mut sample = Counter::default();
+        sample.set_value(self.count as f64);
+        wire::set_counter_created(&mut sample, self.started);
+        let labels = vec![label(catalogue::CODE, &code.to_string()), label(catalogue::PATH, path)];
+        let mut metric = proto::Metric::from_label(labels);
+        metric.set_counter(sample);
+        metric
     }
 }
 
 /// One request in flight.
-#[derive(Debug)]
-pub struct InFlight(Gauge);
+pub struct InFlight(Arc<Shared>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.dec();
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for InFlight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InFlight").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::TextEncoder;
+    use prometheus::proto::MetricType;
+
+    use super::*;
+
+    fn began() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_773_000_000, 0).unwrap()
+    }
+
+    fn has(http: &HttpMetrics, line: &str) -> bool {
+        let text = TextEncoder::new().encode_to_string(&http.gather()).unwrap();
+        text.lines().any(|known| known.strip_prefix("remote_assistance_exporter_http_") == Some(line))
+    }
+
+    #[test]
+    fn requests_in_flight_end_when_dropped() {
+        let http = HttpMetrics::new(began).unwrap();
+        let (one, two) = (http.begin(), http.begin());
+        assert!(has(&http, "requests_in_flight 2"));
+        drop((one, two));
+        assert!(has(&http, "requests_in_flight 0"));
+    }
+
+    #[test]
+    fn requests_are_counted_by_path_and_status_and_a_bound_belongs_to_its_bucket() {
+        let http = HttpMetrics::new(began).unwrap();
+        http.declare("/metrics", &[200, 503]);
+        http.answered("/metrics", 503, Duration::from_millis(5));
+        http.answered("/metrics", 503, Duration::from_millis(7));
+        http.answered("other", 404, Duration::from_secs(6));
+        for line in [
+            r#"requests_total{code="200",path="/metrics"} 0"#,
+            r#"requests_total{code="503",path="/metrics"} 2"#,
+            r#"requests_total{code="404",path="other"} 1"#,
+            r#"request_duration_seconds_bucket{path="/metrics",le="0.0025"} 0"#,
+            r#"request_duration_seconds_bucket{path="/metrics",le="0.005"} 1"#,
+            r#"request_duration_seconds_bucket{path="/metrics",le="0.01"} 2"#,
+            r#"request_duration_seconds_sum{path="/metrics"} 0.012"#,
+            r#"request_duration_seconds_bucket{path="other",le="5"} 0"#,
+            r#"request_duration_seconds_bucket{path="other",le="+Inf"} 1"#,
+        ] {
+            assert!(has(&http, line), "{line}");
+        }
+    }
+
+    #[test]
+    fn each_series_tells_when_it_began() {
+        let http = HttpMetrics::new(began).unwrap();
+        http.answered("/metrics", 200, Duration::ZERO);
+        let of = |family: &MetricFamily| (family.get_field_type(), wire::created(&family.get_metric()[0]));
+        let times: Vec<_> = http.gather().iter().map(of).collect();
+        let wanted =
+            [(MetricType::HISTOGRAM, Some(began())), (MetricType::GAUGE, None), (MetricType::COUNTER, Some(began()))];
+        assert_eq!(times, wanted);
+    }
+
+    #[test]
+    fn the_shape_changes_with_each_series_and_not_with_numbers() {
+        let http = HttpMetrics::new(began).unwrap();
+        let shape = || http.numbers().unwrap().shape;
+        let mut shapes = vec![shape()];
+        http.declare("/metrics", &[200]);
+        shapes.push(shape());
+        http.answered("/metrics", 200, Duration::ZERO);
+        assert_eq!(shape(), shapes[1]);
+        http.answered("/metrics", 500, Duration::ZERO);
+        shapes.push(shape());
+        http.answered("other", 500, Duration::ZERO);
+        shapes.push(shape());
+        assert!(shapes.is_sorted_by(|a, b| a < b), "{shapes:?}");
     }
 }

@@ -13,7 +13,7 @@ use prometheus::{CounterVec, GaugeVec, HistogramVec, IntCounterVec, Registry};
 
 use super::catalogue::{self, Kind};
 use super::families::unix_seconds;
-use super::instrument::{self, PerTenant};
+use super::instrument::{self, Dated, PerTenant};
 use super::versioned::Versioned;
 use crate::session::Label;
 use crate::source::{Endpoint, Observer};
@@ -60,40 +60,44 @@ struct Instruments {
     last_success: GaugeVec,
     last_duration: GaugeVec,
     poll_interval: GaugeVec,
-    polls: IntCounterVec,
-    poll_failures: IntCounterVec,
-    requests: IntCounterVec,
-    request_durations: HistogramVec,
-    retries: IntCounterVec,
-    throttled: IntCounterVec,
-    throttle_wait: CounterVec,
+    polls: Dated<IntCounterVec>,
+    poll_failures: Dated<IntCounterVec>,
+    requests: Dated<IntCounterVec>,
+    request_durations: Dated<HistogramVec>,
+    retries: Dated<IntCounterVec>,
+    throttled: Dated<IntCounterVec>,
+    throttle_wait: Dated<CounterVec>,
     token_expiry: GaugeVec,
     files_set_aside: GaugeVec,
     credential_expiry: GaugeVec,
     lookup_up: GaugeVec,
     lookup_success: GaugeVec,
     lookup_devices: GaugeVec,
-    lookup_failures: IntCounterVec,
-    commits: IntCounterVec,
-    commit_failures: IntCounterVec,
-    commit_durations: HistogramVec,
+    lookup_failures: Dated<IntCounterVec>,
+    commits: Dated<IntCounterVec>,
+    commit_failures: Dated<IntCounterVec>,
+    commit_durations: Dated<HistogramVec>,
     reload_successful: GaugeVec,
     reload_success: GaugeVec,
     config_hash: GaugeVec,
+    web_reload_successful: GaugeVec,
+    web_reload_success: GaugeVec,
+    web_certificate_expiry: GaugeVec,
     per_tenant: PerTenant,
 }
 
 impl Own {
     /// Makes the instruments, in a registry of their own; those of the whole process start at zero.
+    /// The clock tells when each series begins.
     ///
     /// # Errors
     /// Where the catalogue has a name that Prometheus does not allow, or one twice.
-    pub fn new(build: &Build) -> prometheus::Result<Self> {
+    pub fn new(build: &Build, now: fn() -> DateTime<Utc>) -> prometheus::Result<Self> {
         use catalogue as c;
         let registry = &Registry::new();
         let per_tenant = RefCell::new(PerTenant::default());
-        let counters = |metric| per_tenant.borrow_mut().keep(metric, instrument::counters(registry, metric));
-        let seconds = |metric| per_tenant.borrow_mut().keep(metric, instrument::seconds(registry, metric));
+        let counters = |metric| per_tenant.borrow_mut().keep(metric, instrument::counters(registry, metric, now));
+        let seconds = |metric| per_tenant.borrow_mut().keep(metric, instrument::seconds(registry, metric, now));
         let gauges = |metric| per_tenant.borrow_mut().keep(metric, instrument::gauges(registry, metric));
         let info = gauges(&c::BUILD_INFO)?;
         info.with_label_values(&[build.version, build.revision, build.rust_version]).set(1.0);
@@ -105,7 +109,7 @@ impl Own {
             polls: counters(&c::POLLS)?,
             poll_failures: counters(&c::POLL_FAILURES)?,
             requests: counters(&c::GRAPH_REQUESTS)?,
-            request_durations: instrument::histograms(registry, &c::GRAPH_REQUEST_DURATION, GRAPH_BUCKETS)?,
+            request_durations: instrument::histograms(registry, &c::GRAPH_REQUEST_DURATION, GRAPH_BUCKETS, now)?,
             retries: counters(&c::GRAPH_RETRIES)?,
             throttled: counters(&c::GRAPH_THROTTLED)?,
             throttle_wait: seconds(&c::GRAPH_THROTTLE_WAIT)?,
@@ -118,10 +122,13 @@ impl Own {
             lookup_failures: counters(&c::ENROLLMENT_LOOKUP_FAILURES)?,
             commits: counters(&c::LEDGER_COMMITS)?,
             commit_failures: counters(&c::LEDGER_COMMIT_FAILURES)?,
-            commit_durations: instrument::histograms(registry, &c::LEDGER_COMMIT_DURATION, COMMIT_BUCKETS)?,
+            commit_durations: instrument::histograms(registry, &c::LEDGER_COMMIT_DURATION, COMMIT_BUCKETS, now)?,
             reload_successful: gauges(&c::CONFIG_RELOAD_SUCCESSFUL)?,
             reload_success: gauges(&c::CONFIG_RELOAD_SUCCESS)?,
             config_hash: gauges(&c::CONFIG_HASH)?,
+            web_reload_successful: gauges(&c::WEB_CONFIG_RELOAD_SUCCESSFUL)?,
+            web_reload_success: gauges(&c::WEB_CONFIG_RELOAD_SUCCESS)?,
+            web_certificate_expiry: gauges(&c::WEB_CERTIFICATE_EXPIRY)?,
             per_tenant: per_tenant.take(),
         };
         for endpoint in Endpoint::ALL {
@@ -171,6 +178,26 @@ impl Own {
     /// A configuration could not be loaded; the one before stays in force.
     pub fn config_refused(&self) {
         self.0.event().reload_successful.with_label_values(NONE).set(0.0);
+    }
+
+    /// The web server shows certificates of which the first expires then; none without TLS.
+    pub fn web_certificate(&self, expiry: Option<DateTime<Utc>>) {
+        let event = self.0.event();
+        match expiry {
+            Some(expiry) => event.web_certificate_expiry.with_label_values(NONE).set(unix_seconds(expiry)),
+            None => event.web_certificate_expiry.reset(),
+        }
+    }
+
+    /// The web configuration was loaded.
+    pub fn web_config_loaded(&self, at: DateTime<Utc>) {
+        self.0.event().web_reload_successful.with_label_values(NONE).set(1.0);
+        self.0.event().web_reload_success.with_label_values(NONE).set(unix_seconds(at));
+    }
+
+    /// The web configuration could not be loaded; the one before stays in force.
+    pub fn web_config_refused(&self) {
+        self.0.event().web_reload_successful.with_label_values(NONE).set(0.0);
     }
 
     /// A transaction became durable.
@@ -266,8 +293,7 @@ impl TenantMetrics {
             if on {
                 self.own.event().lookup_failures.with_label_values(&labels);
             } else {
-                // It fails only where there is no such series.
-                let _ = self.own.event().lookup_failures.remove_label_values(&labels);
+                self.own.event().lookup_failures.remove_label_values(&labels);
             }
         }
     }
@@ -323,18 +349,6 @@ impl Observer for TenantMetrics {
     fn credential_expires(&self, at: DateTime<Utc>) {
         self.own.event().credential_expiry.with_label_values(&[&*self.name]).set(unix_seconds(at));
     }
-}
-
-/// Registers `process_*`, where the system tells them.
-///
-/// # Errors
-/// Where they are registered already.
-pub fn register_process(registry: &Registry) -> prometheus::Result<()> {
-    #[cfg(target_os = "linux")]
-    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-    #[cfg(not(target_os = "linux"))]
-    let _ = registry;
-    Ok(())
 }
 
 #[cfg(test)]

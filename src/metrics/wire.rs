@@ -4,7 +4,7 @@
 //! text encoders leave them alone.
 
 use chrono::{DateTime, Utc};
-use prometheus::proto::{Counter, Histogram};
+use prometheus::proto::{Counter, Histogram, Metric};
 use protobuf::{CodedOutputStream, UnknownFields, UnknownValue};
 
 use crate::ledger::totals::native::{Native, SCHEMA, ZERO_THRESHOLD};
@@ -44,6 +44,16 @@ pub fn set_counter_created(counter: &mut Counter, created: DateTime<Utc>) {
 /// Says when a histogram's series was created.
 pub fn set_histogram_created(histogram: &mut Histogram, created: DateTime<Utc>) {
     add_timestamp(histogram.special_fields.mut_unknown_fields(), HISTOGRAM_CREATED, created);
+}
+
+/// Says when the series of a counter or a histogram was created.
+pub fn set_created(metric: &mut Metric, created: DateTime<Utc>) {
+    if let Some(counter) = metric.counter.as_mut() {
+        set_counter_created(counter, created);
+    }
+    if let Some(histogram) = metric.histogram.as_mut() {
+        set_histogram_created(histogram, created);
+    }
 }
 
 /// Makes a histogram a native one as well.
@@ -115,6 +125,20 @@ fn message(write: impl FnOnce(&mut CodedOutputStream<'_>) -> protobuf::Result<()
     let _ = write(&mut out).and_then(|()| out.flush());
     drop(out);
     bytes
+}
+
+/// When a series was created, as the protobuf format tells it.
+#[cfg(test)]
+pub fn created(metric: &Metric) -> Option<DateTime<Utc>> {
+    let field = match (metric.counter.as_ref(), metric.histogram.as_ref()) {
+        (Some(counter), _) => counter.special_fields.unknown_fields().get(COUNTER_CREATED),
+        (_, Some(histogram)) => histogram.special_fields.unknown_fields().get(HISTOGRAM_CREATED),
+        _ => None,
+    };
+    let Some(protobuf::UnknownValueRef::LengthDelimited(timestamp)) = field else { return None };
+    let mut timestamp = protobuf::CodedInputStream::from_bytes(timestamp);
+    timestamp.read_raw_varint32().ok()?;
+    DateTime::from_timestamp(timestamp.read_int64().ok()?, 0)
 }
 
 #[cfg(test)]

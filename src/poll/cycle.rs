@@ -191,7 +191,7 @@ mod tests {
         let yaml = "tenants: [{name: a, source: {kind: files, directory: .}}]";
         let config = Config::from_yaml(yaml, &directory.path().join("exporter.yaml")).unwrap();
         let build = Build { version: "", revision: "", rust_version: "" };
-        let own = Own::new(&build).unwrap();
+        let own = Own::new(&build, clock::now).unwrap();
         let network = Network::new(|_| None);
         let poll = TenantPoll::new(&config.tenants[0], &network, own.tenant("a"), Arc::default()).unwrap();
         let nobody = Settings { tenants: Vec::new(), ..Settings::new(&config) };

@@ -1,12 +1,21 @@
 //! What the web configuration asks of connections, requests and answers: in force as a whole, and exchanged
 //! as a whole while the server runs.
 
+mod limiter;
+mod passwords;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use rustls::ServerConfig;
 
+use super::tls::{self, TlsError, TlsServer};
 use crate::config::WebConfig;
+use limiter::Limiter;
+use passwords::{Passwords, Users};
 
 /// The web configuration in force. The default is that of an empty file: plain HTTP, and everybody may read.
 #[derive(Debug, Default)]
@@ -17,15 +26,31 @@ pub struct Access {
 /// One web configuration, ready for use.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
+    tls: Option<TlsServer>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    limiter: Option<Arc<Limiter>>,
+    users: Users,
+    /// One for all web configurations that follow each other.
+    passwords: Arc<Passwords>,
 }
 
 /// Why a web configuration cannot be put in force. One line.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// TLS is asked for.
-    #[error("tls_server_config: cannot be served; remove it")]
-    Tls,
+    /// TLS cannot be served as configured.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Why a request is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The rate limit is exceeded, for so long.
+    TooMany(Duration),
+    /// No user name and password, or not the right ones.
+    Unauthorized,
+    /// Too many passwords are being checked.
+    Busy,
 }
 
 impl Access {
@@ -34,7 +59,30 @@ impl Access {
     /// # Errors
     /// [`AccessError`].
     pub fn new(config: &WebConfig) -> Result<Self, AccessError> {
-        Ok(Self { current: ArcSwap::from_pointee(Rules::new(config)?) })
+        let access = Self::default();
+        access.replace(config)?;
+        Ok(access)
+    }
+
+    /// Puts another web configuration in force. Requests and connections under way keep to the one before.
+    /// What is known of passwords and of the rate goes on where its part of the configuration is the same.
+    ///
+    /// # Errors
+    /// [`AccessError`]; then the one before stays in force.
+    pub fn replace(&self, config: &WebConfig) -> Result<(), AccessError> {
+        let rules = Rules::new(config, &self.current())?;
+        self.current.store(Arc::new(rules));
+        Ok(())
+    }
+
+    /// What the next connection's TLS is; `None` for plain HTTP.
+    pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.current.load().tls.as_ref().map(|tls| tls.config.clone())
+    }
+
+    /// When the first of the certificates that are shown expires; `None` without TLS.
+    pub fn certificate_expiry(&self) -> Option<DateTime<Utc>> {
+        self.current.load().tls.as_ref().map(|tls| tls.certificate_expiry)
     }
 
     /// What is in force now. One request keeps to it from its beginning to its end.
@@ -44,11 +92,38 @@ impl Access {
 }
 
 impl Rules {
-    fn new(config: &WebConfig) -> Result<Self, AccessError> {
-        if config.tls.is_some() {
-            return Err(AccessError::Tls);
+    fn new(config: &WebConfig, before: &Self) -> Result<Self, AccessError> {
+        let tls = config.tls.as_ref().map(|tls| tls::server(tls, config.http2)).transpose()?;
+        let limiter = config.rate_limit.map(|rate| match &before.limiter {
+            Some(limiter) if limiter.rate() == rate => limiter.clone(),
+            _ => Arc::new(Limiter::new(rate)),
+        });
+        Ok(Self {
+            tls,
+            headers: config.headers.clone(),
+            limiter,
+            users: Users::new(&config.users, &before.users),
+            passwords: before.passwords.clone(),
+        })
+    }
+
+    /// Whether a request with these headers is answered. The rate limit comes first, as it does elsewhere:
+    /// it also bounds how many passwords can be tried.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub async fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        if let Some(limiter) = &self.limiter {
+            limiter.check().map_err(Refusal::TooMany)?;
         }
-        Ok(Self { headers: config.headers.clone() })
+        if self.users.is_empty() { Ok(()) } else { self.passwords.check(&self.users, headers).await }
+    }
+
+    /// Statuses of answers to requests that are not admitted.
+    pub fn refusing_codes(&self) -> Vec<u16> {
+        let limited = self.limiter.is_some().then_some(429);
+        let authenticated = (!self.users.is_empty()).then_some(401);
+        limited.into_iter().chain(authenticated).collect()
     }
 
     /// Sets the configured headers in place of the page's own.

@@ -1,84 +1,148 @@
 //! The body of an answer: pieces that follow each other, none of them copied.
 
+use std::any::Any;
 use std::convert::Infallible;
+use std::io::IoSlice;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use hyper::body::{Frame, SizeHint};
 
+/// One frame of all pieces: they go to the system in one call, where each frame would be a call of its
+/// own once hyper's buffer is full, and wake the reader each time.
+pub(super) struct Body(Option<Pieces>);
+
 /// Pieces of bytes, and what is given back when the last of them is gone.
-#[derive(Debug)]
-pub(super) struct Body {
-    pieces: std::vec::IntoIter<Bytes>,
-    left: u64,
+pub(super) struct Pieces {
+    /// The piece that is sent next is the last one here.
+    pieces: Vec<Bytes>,
+    left: usize,
+    held: Vec<Box<dyn Any + Send + Sync>>,
 }
 
 impl Body {
     /// `held` is dropped when every piece was handed to the system or the connection has ended: what
     /// counts is what is still in memory.
-    pub fn new<H: Send + Sync + 'static>(pieces: Vec<Bytes>, held: H) -> Self {
-        let left = pieces.iter().map(|piece| piece.len() as u64).sum();
-        let held = Arc::new(held);
-        let guarded = |bytes| Bytes::from_owner(Guarded { bytes, _held: held.clone() });
-        let pieces: Vec<_> = pieces.into_iter().map(guarded).collect();
-        Self { pieces: pieces.into_iter(), left }
+    pub fn new(mut pieces: Vec<Bytes>, held: impl Send + Sync + 'static) -> Self {
+        pieces.retain(|piece| !piece.is_empty());
+        let left = pieces.iter().map(Bytes::len).sum();
+        pieces.reverse();
+        Self((left > 0).then_some(Pieces { pieces, left, held: vec![Box::new(held)] }))
+    }
+
+    /// The same, with more to give back at the same time.
+    pub fn holding(mut self, more: impl Send + Sync + 'static) -> Self {
+        if let Some(pieces) = &mut self.0 {
+            pieces.held.push(Box::new(more));
+        }
+        self
     }
 }
 
 impl hyper::body::Body for Body {
-    type Data = Bytes;
+    type Data = Pieces;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let piece = self.pieces.next();
-        self.left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
-        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Pieces>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|pieces| Ok(Frame::data(pieces))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.pieces.as_slice().is_empty()
+        self.0.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        SizeHint::with_exact(self.0.as_ref().map_or(0, |pieces| pieces.left as u64))
     }
 }
 
-/// A piece that keeps what is held.
-struct Guarded<H> {
-    bytes: Bytes,
-    _held: Arc<H>,
-}
+impl Buf for Pieces {
+    fn remaining(&self) -> usize {
+        self.left
+    }
 
-impl<H> AsRef<[u8]> for Guarded<H> {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
+    fn chunk(&self) -> &[u8] {
+        self.pieces.last().map_or(&[], Bytes::as_ref)
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let filled = slices.iter_mut().zip(self.pieces.iter().rev());
+        filled.map(|(slice, piece)| *slice = IoSlice::new(piece)).count()
+    }
+
+    fn advance(&mut self, mut sent: usize) {
+        self.left -= sent;
+        // Pieces that are gone are given back at once: a snapshot's bytes are large.
+        while let Some(piece) = self.pieces.last_mut().filter(|_| sent > 0) {
+            let of_piece = sent.min(piece.len());
+            piece.advance(of_piece);
+            sent -= of_piece;
+            if piece.is_empty() {
+                self.pieces.pop();
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use http_body_util::BodyExt as _;
+    use hyper::body::Body as _;
 
     use super::*;
 
+    fn pieces() -> Vec<Bytes> {
+        ["ab", "", "cde", "f"].map(Bytes::from).into()
+    }
+
     #[tokio::test]
-    async fn pieces_come_in_order_and_hold_until_the_last_is_gone() {
-        let held = Arc::new(());
-        let pieces = vec![Bytes::from_static(b"ab"), Bytes::new(), Bytes::from_static(b"c")];
-        let mut body = Body::new(pieces, held.clone());
-        assert_eq!(hyper::body::Body::size_hint(&body).exact(), Some(3));
-        let mut read = Vec::new();
-        while let Some(frame) = body.frame().await {
-            read.push(frame.unwrap().into_data().unwrap());
-        }
+    async fn it_is_one_frame_that_holds_until_it_is_gone() {
+        let (held, more) = (Arc::new(()), Arc::new(()));
+        let mut body = Body::new(pieces(), held.clone()).holding(more.clone());
+        assert_eq!(body.size_hint().exact(), Some(6));
+        let frame = body.frame().await.unwrap().unwrap().into_data().ok().unwrap();
+        assert!(body.is_end_stream() && body.frame().await.is_none());
         drop(body);
-        assert_eq!(read, [&b"ab"[..], b"", b"c"]);
-        read.truncate(1);
-        assert_eq!(Arc::strong_count(&held), 2);
-        drop(read);
-        assert_eq!(Arc::strong_count(&held), 1);
+        assert_eq!([&held, &more].map(Arc::strong_count), [2, 2]);
+        drop(frame);
+        assert_eq!([&held, &more].map(Arc::strong_count), [1, 1]);
+    }
+
+    #[test]
+    fn nothing_is_no_frame() {
+        let body = Body::new(vec![Bytes::new()], ());
+        assert!(body.is_end_stream());
+        assert_eq!(body.size_hint().exact(), Some(0));
+    }
+
+    #[test]
+    fn it_is_read_by_any_steps() {
+        for step in 1..=6 {
+            let mut body = Body::new(pieces(), ()).0.unwrap();
+            let mut read = Vec::new();
+            while body.has_remaining() {
+                let mut slices = [IoSlice::new(&[]); 2];
+                let filled = body.chunks_vectored(&mut slices);
+                assert_eq!(filled, body.pieces.len().min(2));
+                assert_eq!(&*slices[0], body.chunk());
+                let seen: Vec<u8> = slices.iter().flat_map(|slice| slice.iter()).copied().take(step).collect();
+                body.advance(seen.len());
+                read.extend(seen);
+            }
+            assert_eq!((read.as_slice(), body.chunk()), (&b"abcdef"[..], &b""[..]), "{step}");
+        }
+    }
+
+    #[test]
+    fn a_piece_that_is_sent_is_given_back() {
+        let piece = Bytes::from(vec![1; 10]);
+        let mut body = Body::new(vec![piece.clone(), Bytes::from_static(b"rest")], ()).0.unwrap();
+        body.advance(9);
+        assert!(!piece.is_unique());
+        body.advance(1);
+        assert!(piece.is_unique());
     }
 }

@@ -172,7 +172,6 @@ mod tests {
     use std::time::Duration;
 
     use chrono::TimeZone;
-    use prometheus::Registry;
 
     use super::*;
     use crate::exposition::{Exposition, HttpMetrics};
@@ -187,10 +186,10 @@ mod tests {
     }
 
     fn rendered(tenants: Vec<TenantStatus>) -> String {
-        let registry = Registry::new();
+        let http = HttpMetrics::new(now).unwrap();
         let state = State {
-            http: HttpMetrics::register(&registry).unwrap(),
-            exposition: Exposition::new(Vec::new(), registry),
+            exposition: Exposition::new(Vec::new(), http.clone()),
+            http,
             status: Status::default().into(),
             access: Default::default(),
             reloads: None,

@@ -1,5 +1,11 @@
 //! Listening sockets, bound before anything else starts.
 
+#[cfg(not(target_os = "linux"))]
+#[path = "listen/no_systemd.rs"]
+mod systemd;
+#[cfg(target_os = "linux")]
+mod systemd;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::{fmt, io};
 
@@ -12,6 +18,8 @@ use tokio_util::either::Either;
 
 /// Connections that the system keeps waiting. More than scrapers and browsers ever open at once.
 const BACKLOG: i32 = 1024;
+
+pub use systemd::{Passed, SocketError};
 
 /// A socket that connections come from.
 #[derive(Debug)]
@@ -123,6 +131,9 @@ fn would_fail_alike(error: &io::Error) -> bool {
 
 fn explained(address: &str, error: &io::Error) -> io::Error {
     let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse if systemd::listens() => {
+            "systemd listens there for this program: add --web.systemd-socket"
+        }
         io::ErrorKind::AddrInUse => "another program listens there: stop it or choose another port",
         io::ErrorKind::PermissionDenied => "ports below 1024 are reserved: choose a higher one",
         io::ErrorKind::AddrNotAvailable => {

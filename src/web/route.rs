@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, RETRY_AFTER,
-    X_CONTENT_TYPE_OPTIONS,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -17,6 +17,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::error;
 
+use super::access::Refusal;
 use super::body::Body;
 use super::connection::Answering;
 use super::{Server, State, landing};
@@ -38,6 +39,8 @@ const JSON: &str = "application/json";
 const RELOAD_SHARE: f64 = 0.9;
 /// When a scraper that was refused may try again, in seconds. A scrape takes milliseconds.
 const RETRY_AFTER_SECONDS: &str = "1";
+/// What is asked of a client without a password.
+const REALM: &str = r#"Basic realm="remote-assistance-exporter", charset="UTF-8""#;
 
 /// Which path leads where.
 #[derive(Debug)]
@@ -97,16 +100,17 @@ impl Routes {
         }
     }
 
-    /// Starts the series of every path at zero.
-    pub(super) fn declare(&self, http: &HttpMetrics) {
-        http.declare(&self.telemetry_path, &[200, 500, 503]);
-        http.declare(HEALTHY, &[200, 503]);
-        http.declare(READY, &[200, 503]);
-        http.declare(RELOAD, if self.lifecycle { &[200, 500] } else { &[403] });
-        http.declare(STATUS, &[200]);
-        http.declare(OTHER, &[404]);
+    /// Starts the series of every path at zero, also with these statuses of refusals.
+    pub(super) fn declare(&self, http: &HttpMetrics, refusing: &[u16]) {
+        let declare = |path: &str, codes: &[u16]| http.declare(path, &[codes, refusing].concat());
+        declare(&self.telemetry_path, &[200, 500, 503]);
+        declare(HEALTHY, &[200, 503]);
+        declare(READY, &[200, 503]);
+        declare(RELOAD, if self.lifecycle { &[200, 500] } else { &[403] });
+        declare(STATUS, &[200]);
+        declare(OTHER, &[404]);
         if self.find(LANDING) == Some(Route::Landing) {
-            http.declare(LANDING, &[200]);
+            declare(LANDING, &[200]);
         }
     }
 }
@@ -147,17 +151,43 @@ pub(super) async fn answer(
     let in_flight = server.state.http.begin();
     let access = server.state.access.current();
     let route = server.routes.find(request.uri().path());
-    let mut answer = match (route, request.method()) {
-        _ if answering.is_none() => crowded(request.version()),
-        _ if !has_one_host(&request) => Answer::text(StatusCode::BAD_REQUEST, "One Host header is needed.\n"),
-        (None, _) => Answer::text(StatusCode::NOT_FOUND, "There is no such page.\n"),
-        (Some(route), method) if route.methods().contains(method) => respond(&server, route, request.headers()).await,
-        (Some(Route::Reload), _) => not_allowed("POST, PUT"),
-        (Some(_), _) => not_allowed("GET, HEAD"),
+    let mut answer = if answering.is_none() {
+        crowded(request.version())
+    } else if let Err(refusal) = access.admit(request.headers()).await {
+        refused(refusal)
+    } else {
+        admitted(&server, route, &request).await
     };
     access.decorate(&mut answer.headers);
     server.state.http.answered(server.routes.label(route), answer.status.as_u16(), arrived.elapsed());
     answer.into_response((in_flight, answering))
+}
+
+/// The answer to a request that the web configuration admits.
+async fn admitted(server: &Arc<Server>, route: Option<Route>, request: &Request<Incoming>) -> Answer {
+    match (route, request.method()) {
+        _ if !has_one_host(request) => Answer::text(StatusCode::BAD_REQUEST, "One Host header is needed.\n"),
+        (None, _) => Answer::text(StatusCode::NOT_FOUND, "There is no such page.\n"),
+        (Some(route), method) if route.methods().contains(method) => respond(server, route, request.headers()).await,
+        (Some(Route::Reload), _) => not_allowed("POST, PUT"),
+        (Some(_), _) => not_allowed("GET, HEAD"),
+    }
+}
+
+fn refused(refusal: Refusal) -> Answer {
+    match refusal {
+        Refusal::Unauthorized => Answer::text(StatusCode::UNAUTHORIZED, "A user's name and password are needed.\n")
+            .with(WWW_AUTHENTICATE, REALM),
+        Refusal::TooMany(wait) => {
+            let seconds = HeaderValue::from(wait.as_secs().saturating_add(1));
+            Answer::text(StatusCode::TOO_MANY_REQUESTS, "The rate limit is exceeded; try again later.\n")
+                .with_value(RETRY_AFTER, seconds)
+        }
+        Refusal::Busy => {
+            Answer::text(StatusCode::SERVICE_UNAVAILABLE, "Too many passwords are being checked; try again later.\n")
+                .with(RETRY_AFTER, RETRY_AFTER_SECONDS)
+        }
+    }
 }
 
 /// Half of all connections are answers to this client that it does not read.
@@ -171,10 +201,14 @@ fn not_allowed(allowed: &'static str) -> Answer {
     Answer::text(StatusCode::METHOD_NOT_ALLOWED, format!("Methods answered here: {allowed}.\n")).with(ALLOW, allowed)
 }
 
-/// HTTP/1.1 demands exactly one Host header (RFC 9112, §3.2); two are how proxies are fooled.
+/// HTTP/1.1 demands exactly one Host header (RFC 9112, §3.2); two are how proxies are fooled. HTTP/2 has
+/// a field of its own for it (RFC 9113, §8.3.1).
 fn has_one_host(request: &Request<Incoming>) -> bool {
-    let hosts = request.headers().get_all(HOST).iter().count();
-    hosts == 1 || (hosts == 0 && request.version() < Version::HTTP_11)
+    match request.headers().get_all(HOST).iter().count() {
+        0 if request.version() == Version::HTTP_2 => request.uri().authority().is_some(),
+        0 => request.version() < Version::HTTP_11,
+        hosts => hosts == 1,
+    }
 }
 
 async fn respond(server: &Arc<Server>, route: Route, headers: &HeaderMap) -> Answer {

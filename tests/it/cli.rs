@@ -157,6 +157,6 @@ fn healthcheck_asks_where_the_exporter_would_listen() {
         assert_eq!(code, 1);
         assert!(line.starts_with(&format!("remote-assistance-exporter: error: {asked}: Connection refused")), "{line}");
     }
-    let (code, line) = failure(&["healthcheck", "--healthcheck.url", "https://127.0.0.1/"]);
+    let (code, line) = failure(&["healthcheck", "--healthcheck.url", "ftp://127.0.0.1/"]);
     assert_eq!(code, 64, "{line}");
 }

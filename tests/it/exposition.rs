@@ -1,11 +1,10 @@
-//! The exposition of a small, fixed snapshot, in both formats, line by line.
+//! The exposition of a small, fixed snapshot, in all formats, line by line; and who else reads what is served.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, TimeDelta, Utc};
-use prometheus::Registry;
 use remote_assistance_exporter::exposition::{Exposition, Format};
 use remote_assistance_exporter::ledger::totals::{Fate, Subject, TICKS_PER_SECOND, Totals, Window};
 use remote_assistance_exporter::ledger::{Snapshot, TenantSnapshot};
@@ -16,6 +15,8 @@ use remote_assistance_exporter::status::FailureReason;
 
 use crate::{golden, tools};
 
+mod readers;
+
 #[test]
 fn text() {
     golden::compare("snapshot.txt", &golden::render(&exposition(), Format::Text));
@@ -24,6 +25,13 @@ fn text() {
 #[test]
 fn openmetrics() {
     golden::compare("snapshot.openmetrics.txt", &golden::render(&exposition(), Format::OpenMetrics));
+}
+
+/// Without native histograms, which the history has.
+#[test]
+fn protobuf() {
+    golden::twins_are_alike(&exposition());
+    golden::compare("snapshot.protobuf.txt", &golden::render(&exposition(), Format::Protobuf));
 }
 
 /// Quotes, backslashes and letters beyond ASCII mean the same to others.
@@ -40,10 +48,9 @@ fn official_parsers_agree_on_it() {
 const FABRIKAM: &str = "fabrikam \"B\" \\ Söhne";
 
 fn exposition() -> Exposition {
-    let registry = Registry::new();
     let published = Arc::new(ArcSwap::from_pointee(snapshot()));
     let build = Build { version: "0.1.0", revision: "0123abc", rust_version: "1.89.0" };
-    let own = Own::new(&build).unwrap();
+    let own = Own::new(&build, start).unwrap();
     own.config_loaded(0xfeed_beef, start());
     own.committed(Duration::from_millis(8));
     own.commit_failed();
@@ -60,11 +67,11 @@ fn exposition() -> Exposition {
     fabrikam.declare(Duration::from_secs(30));
     fabrikam.request(Endpoint::Collection, None, Duration::from_secs(30));
     fabrikam.poll_failed(FailureReason::Timeout, Duration::from_secs(30));
-    let http = HttpMetrics::register(&registry).unwrap();
+    let http = HttpMetrics::new(start).unwrap();
     http.declare("/metrics", &[200, 500, 503]);
     http.answered("/metrics", 200, Duration::from_millis(2));
     http.answered("other", 404, Duration::from_micros(50));
-    Exposition::new(vec![Box::new(Business::new(published).unwrap()), Box::new(own.part())], registry)
+    Exposition::new(vec![Box::new(Business::new(published).unwrap()), Box::new(own.part())], http)
 }
 
 fn start() -> DateTime<Utc> {

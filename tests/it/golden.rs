@@ -1,4 +1,4 @@
-//! The whole `/metrics` of a fixed history, in both formats: what the simulated Graph served was read
+//! The whole `/metrics` of a fixed history, in all formats: what the simulated Graph served was read
 //! by the real client, counted in a ledger, and rendered.
 //!
 //! `UPDATE_GOLDEN=1 cargo test --test it golden exposition` rewrites the golden files; look at their
@@ -43,10 +43,18 @@ pub fn compare(name: &str, rendered: &str) {
     assert_eq!(rendered.len(), golden.len(), "{name} has another end: UPDATE_GOLDEN=1 rewrites it");
 }
 
-/// An exposition in one format.
+/// An exposition in one format; protobuf as another reader shows it.
 pub fn render(exposition: &Exposition, format: Format) -> String {
-    let wanted = Wanted { format, ..Wanted::default() };
-    String::from_utf8(exposition.render(wanted).unwrap().bytes()).unwrap()
+    let bytes = exposition.render(Wanted { format, ..Wanted::default() }).unwrap().bytes();
+    if format == Format::Protobuf { tools::decode(&bytes) } else { String::from_utf8(bytes).unwrap() }
+}
+
+/// Formats that differ in their number alone.
+#[track_caller]
+pub fn twins_are_alike(exposition: &Exposition) {
+    for (one, other) in [(Format::Text, Format::Text1), (Format::OpenMetrics, Format::OpenMetricsDraft)] {
+        assert_eq!(render(exposition, one), render(exposition, other), "{one:?} {other:?}");
+    }
 }
 
 #[test]
@@ -63,6 +71,23 @@ fn of_a_fixed_history() {
     }
     compare("history.txt", &stable(&text));
     compare("history.openmetrics.txt", &stable(&openmetrics));
+    twins_are_alike(&exposition);
+    compare("history.protobuf.txt", &stable_protobuf(&render(&exposition, Format::Protobuf)));
+}
+
+/// The same of protobuf: of a volatile series, its labels alone are left.
+fn stable_protobuf(decoded: &str) -> String {
+    let mut volatile = false;
+    let line = |line: &str| {
+        if !line.starts_with(' ') {
+            volatile = VOLATILE.iter().any(|(name, _)| line.starts_with(name));
+        }
+        match line.find("gauge {").or(line.find("histogram {")) {
+            Some(value) if volatile && line.starts_with(' ') => format!("{}...\n", &line[..value]),
+            _ => format!("{line}\n"),
+        }
+    };
+    decoded.lines().map(line).collect()
 }
 
 /// The same with 0 for each volatile value. A histogram keeps how many observations it has.
@@ -79,9 +104,15 @@ fn stable(page: &str) -> String {
     page.lines().map(line).collect()
 }
 
-/// Only tenants of another kind have them: those that read files, and those with a certificate.
-const OF_OTHERS: [&str; 2] =
-    ["remote_assistance_files_set_aside", "remote_assistance_credential_expiry_timestamp_seconds"];
+/// Only others have them: tenants that read files or have a certificate, and servers with
+/// a web configuration.
+const OF_OTHERS: [&str; 5] = [
+    "remote_assistance_files_set_aside",
+    "remote_assistance_credential_expiry_timestamp_seconds",
+    "remote_assistance_exporter_web_certificate_expiry_timestamp_seconds",
+    "remote_assistance_exporter_web_config_last_reload_successful",
+    "remote_assistance_exporter_web_config_last_reload_success_timestamp_seconds",
+];
 
 /// A golden file shows little of a series that stays at zero.
 fn everything_happens_in_it(page: &Scrape) {

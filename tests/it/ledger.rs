@@ -11,7 +11,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use remote_assistance_exporter::config::{FirstRun, HelperLabel};
-use remote_assistance_exporter::ledger::totals::{DURATION_BOUNDS, Fate, PerLabel, Subject, Totals, Window};
+use remote_assistance_exporter::ledger::totals::{DURATION_BOUNDS, Fate, Histogram, PerLabel, Subject, Totals, Window};
 use remote_assistance_exporter::ledger::{Batch, Clock, EndOfReading, Ledger, Policy, Settings};
 use remote_assistance_exporter::session::{EnrollmentState, Participant, Role, SessionReport, SessionType};
 
@@ -122,6 +122,9 @@ fn version_1_opens_with_its_totals_start_times_and_ids() {
         let durations = &contoso.durations[session_type];
         assert_eq!((durations.started, durations.count()), (start(), 16), "{session_type:?}");
     }
+    let native = |histogram: &Histogram| histogram.native.as_ref().map(|native| native.count());
+    assert_eq!(native(&contoso.durations[SessionType::ViewOnly]), Some(16));
+    assert_eq!(native(&contoso.delays), None, "it is shown in classic buckets alone");
     let seconds: f64 = contoso.durations.iter().map(|(_, histogram)| histogram.sum_seconds()).sum();
     assert_eq!(seconds, f64::from((0..48).map(|number| 10 * number).sum::<u32>()));
     // Durations of 0, 10, 20 and 30 seconds are in the first bucket.

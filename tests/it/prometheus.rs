@@ -45,6 +45,7 @@ fn promql_tells_exactly_what_the_simulator_ended() {
     let prometheus = Prometheus::start(relay.address());
     let series = (TENANTS.len() * SessionType::ALL.len()) as f64;
     prometheus.wait_for(&format!("count({SESSIONS} == 0)"), |count| count.values().eq(&[series]));
+    assert!(relay.compressed() > 0, "what Prometheus took in had come compressed");
 
     TENANTS.iter().for_each(|name| tenant(name).set_scenario(Scenario::None));
     let ended = || TENANTS.iter().map(|name| tenant(name).truth(lab.now()).ended).sum::<u64>();
@@ -146,7 +147,12 @@ fn nothing_was_reset_by_the_restart(prometheus: &Prometheus) {
 
 /// Whether only those tenants have the metric whose configuration asks for it; the demo's do not.
 fn is_opt_in(metric: &Metric) -> bool {
-    let of_others = [catalogue::HELPER_SESSIONS, catalogue::FILES_SET_ASIDE, catalogue::CREDENTIAL_EXPIRY];
+    let of_others = [
+        catalogue::HELPER_SESSIONS,
+        catalogue::FILES_SET_ASIDE,
+        catalogue::CREDENTIAL_EXPIRY,
+        catalogue::WEB_CERTIFICATE_EXPIRY,
+    ];
     of_others.iter().any(|other| other.name == metric.name) || metric.name.contains("_enrollment_lookup_")
 }
 

@@ -64,7 +64,13 @@ impl Exporter {
 
     /// The same with a place for what it writes to standard output.
     pub fn spawn_with_output(mut command: Command, output: impl Into<Stdio>) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(output).stderr(Stdio::piped()).spawn().unwrap();
+        command.stdin(Stdio::null()).stdout(output);
+        Self::spawn_as_it_is(command)
+    }
+
+    /// The same with what the command says of its standard input and output.
+    pub fn spawn_as_it_is(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (lines, stderr) = (log.clone(), child.stderr.take().unwrap());
         let reader = std::thread::spawn(move || {

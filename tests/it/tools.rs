@@ -24,6 +24,26 @@ json.dump({
 }, sys.stdout, allow_nan=False)
 "#;
 
+/// Reads delimited messages by the fixture's schema and prints a line for each family and each metric.
+/// A field that the schema does not know would be shown by its number.
+const DECODE: &str = r#"
+import sys
+import grpc
+from google.protobuf import text_format
+from google.protobuf.internal.decoder import _DecodeVarint32
+sys.path.insert(0, sys.argv[1])
+schema = grpc.protos("metrics.proto")
+data, at = sys.stdin.buffer.read(), 0
+while at < len(data):
+    size, at = _DecodeVarint32(data, at)
+    family = schema.MetricFamily.FromString(data[at:at + size])
+    at += size
+    assert at <= len(data), "the last message is cut off"
+    print(family.name, schema.MetricType.Name(family.type), family.help)
+    for metric in family.metric:
+        print("   ", text_format.MessageToString(metric, as_one_line=True, as_utf8=True, print_unknown_fields=True))
+"#;
+
 /// What a parser made of an exposition.
 #[derive(Debug, serde::Deserialize)]
 pub struct Parsed {
@@ -56,6 +76,26 @@ pub fn parse(format: Format, exposition: &str) -> Parsed {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// A protobuf exposition in readable form, by Google's own reader and the schema in the fixtures.
+#[track_caller]
+pub fn decode(exposition: &[u8]) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(root.join(PYTHON));
+    command.args(["-c", DECODE]).arg(root.join("tests/fixtures/protobuf"));
+    let output = feed(&mut command, exposition);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The lines that a Python program prints for this input.
+#[track_caller]
+pub fn python(program: &str, input: &[u8]) -> String {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(PYTHON);
+    let output = feed(Command::new(python).args(["-c", program]), input);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// `promtool check metrics` has nothing to say about an exposition in the text format.
 #[track_caller]
 pub fn promtool_is_silent(exposition: &str) {
@@ -66,13 +106,13 @@ pub fn promtool_is_silent(exposition: &str) {
 
 /// Runs a tool on this input.
 #[track_caller]
-pub fn feed(command: &mut Command, input: &str) -> Output {
+pub fn feed(command: &mut Command, input: impl AsRef<[u8]>) -> Output {
     let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = started.unwrap_or_else(|error| panic!("{command:?}: {error}; tests/run installs it"));
     let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_owned();
+    let input = input.as_ref().to_owned();
     // Beside the reading of its output: neither side waits for the other's pipe.
-    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let writer = std::thread::spawn(move || stdin.write_all(&input));
     let output = child.wait_with_output().unwrap();
     // One that ended early says why by its status.
     let _ = writer.join().unwrap();

@@ -6,6 +6,7 @@ mod crowds;
 mod limits;
 mod pages;
 mod reload;
+mod slow;
 mod stopping;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use chrono::DateTime;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntGauge, Registry, TextEncoder};
+use remote_assistance_exporter::clock;
 use remote_assistance_exporter::exposition::{Exposition, HttpMetrics};
 use remote_assistance_exporter::metrics::Versioned;
 use remote_assistance_exporter::status::{Status, TenantStatus};
@@ -47,9 +49,11 @@ impl Server {
     fn with(change: impl FnOnce(&mut State)) -> Self {
         let registry = Registry::new();
         let status = Arc::new(Status::default());
+        let http = HttpMetrics::new(clock::now).unwrap();
+        registry.register(Box::new(http.clone())).unwrap();
         let mut state = State {
             exposition: Exposition::new(vec![Box::new(Unsettled::default())], registry.clone()),
-            http: HttpMetrics::register(&registry).unwrap(),
+            http,
             status: status.clone(),
             access: Arc::default(),
             reloads: None,

@@ -18,6 +18,8 @@ use crate::config::{Error, MAX_CERTIFICATES_BYTES, files};
 
 /// Basic authentication is for a few scrapers and people; more want a proxy that knows them.
 const MAX_USERS: usize = 1000;
+/// A larger bucket is no limit; and of the longest intervals it holds no more than can be reckoned with.
+const MAX_BURST: u32 = 100_000;
 /// Far more than the clients that read one exporter.
 const MAX_SANS: usize = 1000;
 
@@ -215,7 +217,9 @@ fn rate_limit(raw: &raw::RateLimit, place: &Place) -> Result<Option<RateLimit>, 
     let interval = place.optional("interval", &raw.interval, |text| rules::interval(text))?.flatten();
     let Some(interval) = interval else { return Ok(None) };
     let burst = place.optional("burst", &raw.burst, |burst| {
-        NonZeroU32::new(*burst).ok_or_else(|| "0 would refuse every request; choose 1 or more".to_owned())
+        NonZeroU32::new(*burst)
+            .filter(|burst| burst.get() <= MAX_BURST)
+            .ok_or_else(|| format!("out of bounds; choose 1 to {MAX_BURST}"))
     })?;
     let burst = burst.ok_or_else(|| place.missing("burst", "without it every request would be refused, add it"))?;
     Ok(Some(RateLimit { interval, burst }))

@@ -4,18 +4,16 @@ use chrono::TimeZone;
 use prometheus::TextEncoder;
 
 use super::*;
-use crate::metrics::HttpMetrics;
+use crate::metrics::{HttpMetrics, Live as _};
 
 const BUILD: Build = Build { version: "1.2.3", revision: "abc", rust_version: "1.99" };
 
-trait Gather {
-    fn families(&self) -> Vec<MetricFamily>;
+fn began() -> DateTime<Utc> {
+    Utc.timestamp_opt(1_773_000_000, 0).unwrap()
 }
 
-impl Gather for Registry {
-    fn families(&self) -> Vec<MetricFamily> {
-        self.gather()
-    }
+trait Gather {
+    fn families(&self) -> Vec<MetricFamily>;
 }
 
 impl Gather for Own {
@@ -34,7 +32,7 @@ fn has(metrics: &impl Gather, line: &str) -> bool {
 
 #[test]
 fn a_tenant_starts_with_its_counters_at_zero_and_its_state_unknown() {
-    let own = Own::new(&BUILD).unwrap();
+    let own = Own::new(&BUILD, began).unwrap();
     own.tenant("a").declare(Duration::from_secs(300));
     for line in [
         r#"poll_interval_seconds{tenant="a"} 300"#,
@@ -56,7 +54,7 @@ fn a_tenant_starts_with_its_counters_at_zero_and_its_state_unknown() {
 
 #[test]
 fn polls_requests_and_commits_are_told() {
-    let own = Own::new(&BUILD).unwrap();
+    let own = Own::new(&BUILD, began).unwrap();
     let (a, b) = (own.tenant("a"), own.tenant("b"));
     [&a, &b].iter().for_each(|tenant| tenant.declare(Duration::from_secs(1)));
     let at = Utc.timestamp_millis_opt(1_774_000_000_500).unwrap();
@@ -108,7 +106,7 @@ fn polls_requests_and_commits_are_told() {
 
 #[test]
 fn look_ups_are_told_where_they_are_on() {
-    let own = Own::new(&BUILD).unwrap();
+    let own = Own::new(&BUILD, began).unwrap();
     let on = own.tenant("on");
     let off = own.tenant("off");
     off.declare(Duration::from_secs(1));
@@ -146,9 +144,8 @@ fn look_ups_are_told_where_they_are_on() {
 
 #[test]
 fn every_own_metric_is_registered_and_nothing_twice() {
-    let own = Own::new(&BUILD).unwrap();
-    let registry = Registry::new();
-    let http = HttpMetrics::register(&registry).unwrap();
+    let own = Own::new(&BUILD, began).unwrap();
+    let http = HttpMetrics::new(began).unwrap();
     let tenant = own.tenant("a");
     tenant.declare(Duration::from_secs(1));
     tenant.poll_succeeded(Utc.timestamp_opt(0, 0).unwrap(), Duration::ZERO);
@@ -159,8 +156,10 @@ fn every_own_metric_is_registered_and_nothing_twice() {
     tenant.enrollment_lookup_failed(FailureReason::Forbidden);
     tenant.request(Endpoint::Token, Some(200), Duration::ZERO);
     own.config_loaded(1, Utc.timestamp_opt(0, 0).unwrap());
+    own.web_config_loaded(Utc.timestamp_opt(0, 0).unwrap());
+    own.web_certificate(Some(Utc.timestamp_opt(0, 0).unwrap()));
     http.declare("/metrics", &[200]);
-    let families = [own.families(), registry.families()].concat();
+    let families = [own.families(), http.gather()].concat();
     let mut gathered: Vec<_> = families.iter().map(|family| family.name().to_owned()).collect();
     gathered.sort_unstable();
     let mut known: Vec<_> = catalogue::OWN.iter().map(|metric| metric.name).collect();
@@ -170,7 +169,7 @@ fn every_own_metric_is_registered_and_nothing_twice() {
 
 #[test]
 fn a_tenant_that_goes_takes_every_series_along() {
-    let own = Own::new(&BUILD).unwrap();
+    let own = Own::new(&BUILD, began).unwrap();
     let at = Utc.timestamp_opt(1_774_000_000, 0).unwrap();
     for name in ["a", "b", "c"] {
         let tenant = own.tenant(name);
@@ -199,7 +198,7 @@ fn a_tenant_that_goes_takes_every_series_along() {
 
 #[test]
 fn a_configuration_that_is_refused_leaves_the_hash_and_the_time_of_the_one_in_force() {
-    let own = Own::new(&BUILD).unwrap();
+    let own = Own::new(&BUILD, began).unwrap();
     own.config_loaded(7, Utc.timestamp_opt(1_774_000_000, 0).unwrap());
     own.config_refused();
     for line in [
@@ -212,29 +211,8 @@ fn a_configuration_that_is_refused_leaves_the_hash_and_the_time_of_the_one_in_fo
 }
 
 #[test]
-fn requests_in_flight_end_when_dropped() {
-    let registry = Registry::new();
-    let http = HttpMetrics::register(&registry).unwrap();
-    let (one, two) = (http.begin(), http.begin());
-    assert!(has(&registry, "exporter_http_requests_in_flight 2"));
-    drop((one, two));
-    http.answered("/metrics", 503, Duration::from_millis(3));
-    assert!(has(&registry, "exporter_http_requests_in_flight 0"));
-    assert!(has(&registry, r#"exporter_http_requests_total{code="503",path="/metrics"} 1"#));
-    assert!(has(&registry, r#"exporter_http_request_duration_seconds_bucket{path="/metrics",le="0.005"} 1"#));
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn the_process_is_told() {
-    let registry = Registry::new();
-    register_process(&registry).unwrap();
-    assert!(text(&registry).contains("\nprocess_resident_memory_bytes "));
-}
-
-#[test]
 fn every_event_is_another_version() {
-    let own = Own::new(&BUILD).unwrap();
+    let own = Own::new(&BUILD, began).unwrap();
     let (part, tenant) = (own.part(), own.tenant("a"));
     let at = Utc.timestamp_opt(1_774_000_000, 0).unwrap();
     let mut versions = vec![part.version()];
@@ -252,6 +230,54 @@ fn every_event_is_another_version() {
     event(&|| own.committed(Duration::from_millis(4)));
     event(&|| own.config_loaded(7, at));
     event(&|| own.config_refused());
+    event(&|| own.web_config_loaded(at));
+    event(&|| own.web_config_refused());
     event(&|| own.forget(&["a".into()].into()));
     assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
+}
+
+#[test]
+fn counters_and_histograms_tell_when_each_of_their_series_began() {
+    use std::sync::atomic::AtomicI64;
+    static NOW: AtomicI64 = AtomicI64::new(1_000);
+    fn now() -> DateTime<Utc> {
+        Utc.timestamp_opt(NOW.load(Ordering::SeqCst), 0).unwrap()
+    }
+    let at = |time| NOW.store(time, Ordering::SeqCst);
+    let own = Own::new(&BUILD, now).unwrap();
+    let began = |name: &str, labels: &[&str]| {
+        let families = own.families();
+        let family = families.iter().find(|family| family.name() == name).unwrap();
+        let of_labels = |series: &&prometheus::proto::Metric| {
+            labels.iter().all(|value| series.get_label().iter().any(|label| label.value() == *value))
+        };
+        let series = family.get_metric().iter().find(of_labels).unwrap();
+        crate::metrics::wire::created(series).unwrap().timestamp()
+    };
+    at(2_000);
+    let tenant = own.tenant("a");
+    tenant.declare(Duration::from_secs(1));
+    at(3_000);
+    tenant.request(Endpoint::Token, Some(200), Duration::ZERO);
+    at(4_000);
+    tenant.request(Endpoint::Token, Some(200), Duration::ZERO);
+    tenant.poll_failed(FailureReason::Timeout, Duration::ZERO);
+    tenant.held_back(Duration::ZERO);
+    own.committed(Duration::ZERO);
+    assert_eq!(began(catalogue::LEDGER_COMMITS.name, &[]), 1_000);
+    assert_eq!(began(catalogue::LEDGER_COMMIT_DURATION.name, &[]), 1_000);
+    assert_eq!(began(catalogue::GRAPH_REQUEST_DURATION.name, &["token"]), 1_000);
+    assert_eq!(began(catalogue::POLL_FAILURES.name, &["a", "timeout"]), 2_000);
+    assert_eq!(began(catalogue::GRAPH_THROTTLE_WAIT.name, &["a"]), 2_000);
+    assert_eq!(began(catalogue::GRAPH_REQUESTS.name, &["a", "200"]), 3_000);
+    // One that is taken away and comes back begins anew.
+    own.forget(&["a".into()].into());
+    at(5_000);
+    tenant.declare(Duration::from_secs(1));
+    assert_eq!(began(catalogue::POLLS.name, &["a"]), 5_000);
+    tenant.looks_up_enrollment(true);
+    at(6_000);
+    tenant.looks_up_enrollment(false);
+    tenant.looks_up_enrollment(true);
+    assert_eq!(began(catalogue::ENROLLMENT_LOOKUP_FAILURES.name, &["a", "timeout"]), 6_000);
 }

@@ -4,6 +4,8 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -11,8 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::super::body::Body;
 use super::super::deadlines::Deadlines;
-use super::super::{Server, route};
+use super::super::{Limits, Server, http2, route, tls};
 use super::slots::Slot;
 
 /// Prometheus sends seven; a browser behind a few proxies about thirty.
@@ -50,12 +53,48 @@ where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let limits = &server.state.limits;
-    let io = TokioIo::new(Deadlines::new(stream, limits.request, limits.response));
     let occupant = slot.occupant();
-    let service = service_fn(|request| {
-        let server = server.clone();
+    let answer = |request| {
         let answering = occupant.begin();
-        async move { Ok::<_, Infallible>(route::answer(server, request, answering).await) }
+        route::answer(server.clone(), request, answering)
+    };
+    let result = match server.state.access.tls() {
+        None => serve_http1(stream, answer, limits, stop).await,
+        Some(config) => {
+            let shaken = tokio::select! {
+                () = stop.cancelled() => return,
+                shaken = tls::accept(stream, config, limits.request) => shaken,
+            };
+            match shaken {
+                Ok(stream) if tls::is_http2(&stream) => http2::serve(stream, answer, limits, stop).await,
+                Ok(stream) => serve_http1(stream, answer, limits, stop).await,
+                Err(error) => {
+                    debug!(%error, "No TLS on a connection");
+                    return;
+                }
+            }
+        }
+    };
+    if let Err(error) = result {
+        debug!(error = &error as &dyn std::error::Error, "A connection ended badly");
+    }
+}
+
+async fn serve_http1<T, F, A>(
+    stream: T,
+    answer: F,
+    limits: &Limits,
+    stop: &CancellationToken,
+) -> Result<(), hyper::Error>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    F: Fn(Request<Incoming>) -> A,
+    A: Future<Output = Response<Body>>,
+{
+    let io = TokioIo::new(Deadlines::new(stream, limits.request, limits.response));
+    let service = service_fn(|request| {
+        let answer = answer(request);
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -68,14 +107,11 @@ where
         .half_close(true)
         .serve_connection(io, service);
     let mut connection = pin!(connection);
-    let result = tokio::select! {
+    tokio::select! {
         result = connection.as_mut() => result,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-    };
-    if let Err(error) = result {
-        debug!(error = &error as &dyn std::error::Error, "A connection ended badly");
     }
 }

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use prometheus::Registry;
 use remote_assistance_exporter::config::Config;
 use remote_assistance_exporter::exposition::{Exposition, HttpMetrics};
 use remote_assistance_exporter::ledger::writer::{self, Writer};
@@ -180,13 +179,12 @@ impl writer::Observer for Observer {
 
 impl Exporter {
     fn open(config: &Config, lab: &Lab) -> Self {
-        let registry = Registry::new();
         let build = Build { version: "0.1.0", revision: "0123abc", rust_version: "1.89.0" };
-        let own = Own::new(&build).unwrap();
+        let own = Own::new(&build, start).unwrap();
         own.config_loaded(config.hash, start());
         // What has no place in the script: an earlier commit, and the scrape that is being answered.
         own.commit_failed();
-        let http = HttpMetrics::register(&registry).unwrap();
+        let http = HttpMetrics::new(start).unwrap();
         http.declare("/metrics", &[200, 500, 503]);
         http.answered("/metrics", 200, Duration::from_millis(3));
         std::mem::forget(http.begin());
@@ -203,7 +201,7 @@ impl Exporter {
         });
         let tenants = tenants.collect();
         let own: Box<dyn Versioned> = Box::new(own.part());
-        Self { tenants, writer, exposition: Exposition::new(vec![business, own], registry) }
+        Self { tenants, writer, exposition: Exposition::new(vec![business, own], http) }
     }
 
     /// Polls one tenant after the other. Only the lack of its role makes a poll fail.

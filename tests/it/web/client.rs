@@ -67,6 +67,27 @@ impl Client {
         response
     }
 
+    /// The first line of an answer; the rest stays to be read.
+    pub(super) async fn begins(&mut self) -> String {
+        self.line().await
+    }
+
+    /// The body of an answer whose first line was read.
+    pub(super) async fn rest_of_answer(&mut self) -> Vec<u8> {
+        let mut length = 0;
+        loop {
+            let line = self.line().await.to_ascii_lowercase();
+            match line.split_once(": ") {
+                Some(("content-length", value)) => length = value.parse().unwrap(),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        let mut body = vec![0; length];
+        within(self.stream.read_exact(&mut body)).await.unwrap();
+        body
+    }
+
     async fn line(&mut self) -> String {
         let mut line = String::new();
         within(self.stream.read_line(&mut line)).await.unwrap();

@@ -20,6 +20,9 @@ use crate::status::FailureReason;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// A token and what is said of it take some KiB.
 const MAX_OUTPUT_BYTES: u64 = 64 * 1024;
+/// By these systemd tells its program of sockets and where to report. A program that this one starts would
+/// take them for its own.
+const SYSTEMD_VARIABLES: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"];
 /// What a shell exits with when it does not find the command.
 const NOT_FOUND: i32 = 127;
 
@@ -76,6 +79,10 @@ impl Cli {
     async fn run_bounded(&self, program: &OsStr, arguments: &[&OsStr]) -> Result<Output, Outcome> {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        // What systemd tells the exporter is not for `az`.
+        for variable in SYSTEMD_VARIABLES {
+            command.env_remove(variable);
+        }
         // A group of its own, so that what the shell starts can be ended with it.
         #[cfg(unix)]
         command.process_group(0);

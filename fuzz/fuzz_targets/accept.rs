@@ -1,0 +1,4 @@
+//! Feeds the target `accept`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| targets::accept(input));
