@@ -1,8 +1,8 @@
 """Exporter health: what an administrator looks at when something is wrong."""
 
 from panels import (
-    BLUE, GREEN, GREY, HEALTH, ORANGE, OVERVIEW, RED, column, dashboard, drill_down, fixed, mapping, own_per_bar,
-    quantile, selector, series, stat, steps, table, table_target, target,
+    BLUE, GREEN, GREY, HEALTH, ORANGE, OVERVIEW, RED, column, dashboard, drill_down, fixed, histogram, mapping,
+    own_per_bar, quantile, selector, series, stat, steps, table, table_target, target,
 )
 
 NONE_SHOULD = steps(GREEN, (0.5, RED))
@@ -23,9 +23,7 @@ def of_tenant(name):
 
 
 def observed(q, name, keep=(), tenant=True):
-    """A quantile of a classic histogram."""
-    labels = ", ".join([*keep, "le"])
-    return quantile(q, f"sum by ({labels}) (rate({selector(f'{name}_bucket', tenant=tenant)}[$__rate_interval]))")
+    return quantile(q, histogram(name, "$__rate_interval", keep, tenant))
 
 
 def at_a_glance():

@@ -73,13 +73,17 @@ def latest(name, keep=(), matchers="", how="sum"):
     return f"{how}{by(keep)} (max by (tenant) ({selector(name, matchers)}))"
 
 
-def durations(window, keep=()):
-    """The histogram of durations, native where Prometheus keeps that, else classic."""
+def histogram(name, window, keep=(), tenant=True):
+    """A histogram's rate: native where Prometheus keeps that, else classic."""
     on = f"on ({', '.join(keep)})"
     return (
-        f"sum{by(keep)} (rate({selector('session_duration_seconds')}[{window}]))"
-        f" or {on} sum{by([*keep, 'le'])} (rate({selector('session_duration_seconds_bucket')}[{window}]))"
+        f"sum{by(keep)} (rate({selector(name, tenant=tenant)}[{window}]))"
+        f" or {on} sum{by([*keep, 'le'])} (rate({selector(f'{name}_bucket', tenant=tenant)}[{window}]))"
     )
+
+
+def durations(window, keep=()):
+    return histogram("session_duration_seconds", window, keep)
 
 
 def quantile(q, vector):
@@ -268,7 +272,7 @@ def heatmap(title, description, expr, *, unit, cells, width=12, height=8, none="
                  height=height, none=none, custom=custom, options=options)
 
 
-def table(title, description, targets, *, columns, unit="locale", width=24, height=10, none="", overrides=(), sort=(),
+def table(title, description, targets, *, columns, unit="locale", width=24, height=10, none="–", overrides=(), sort=(),
           merge=True, decimals=None):
     """A table of instant queries, joined by their labels; `columns` renames and orders what it shows."""
     hidden = {"Time": True}

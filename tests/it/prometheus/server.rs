@@ -111,7 +111,9 @@ fn only(promql: &str, vector: &Vector) -> f64 {
 fn vector(data: &Value) -> Vector {
     let entry = |sample: &Value| {
         let labels = sample["metric"].as_object().unwrap().values().map(|value| value.as_str().unwrap());
-        let value = sample["value"][1].as_str().unwrap().parse().unwrap();
+        // Of a native histogram, how much it holds.
+        let value = sample["value"][1].as_str().or(sample["histogram"][1]["count"].as_str());
+        let value = value.unwrap_or_else(|| panic!("{sample}")).parse().unwrap();
         (labels.collect::<Vec<_>>().join(","), value)
     };
     data["result"].as_array().unwrap_or_else(|| panic!("{data}")).iter().map(entry).collect()

@@ -70,7 +70,7 @@ fn of_dashboard(dashboard: &Value) -> Vec<Query> {
 fn value(variable: &Value) -> Option<(String, String)> {
     let all = variable["includeAll"] == true || variable["multi"] == true || variable["type"] == "query";
     let saved = variable["current"]["value"].as_str().or(variable["query"].as_str());
-    let value = if all { ".*" } else { saved? };
+    let value = if all { variable["allValue"].as_str().unwrap_or(".*") } else { saved? };
     Some((variable["name"].as_str()?.to_owned(), value.to_owned()))
 }
 
