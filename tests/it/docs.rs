@@ -221,7 +221,7 @@ fn the_examples_work() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     let mut blocks = blocks();
-    let [exporter, prometheus] = &blocks.remove("yaml").unwrap()[..] else { panic!("{blocks:?}") };
+    let [exporter, prometheus, ..] = &blocks.remove("yaml").unwrap()[..] else { panic!("{blocks:?}") };
 
     std::fs::write(path("secret"), "s3cr3t").unwrap();
     let yaml = exporter.replace("/run/secrets/contoso", "secret");

@@ -8,6 +8,7 @@ mod check;
 mod cli;
 mod config;
 mod credentials;
+mod dashboards;
 mod demo;
 mod docs;
 mod enrollment;
