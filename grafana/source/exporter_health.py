@@ -65,7 +65,7 @@ def polls():
                decimals=0, bars=True, stack=True, width=8, overrides=[fixed("Succeeded", GREEN), fixed("Failed", RED)]),
         series("Failures by reason", "Polls that failed in each bar. The reasons are explained in the README.",
                [target(failures, "{{reason}}")], unit="locale", bars=True, stack=True, width=8, decimals=0),
-        series("Polls missed", "Time since the last successful poll, in poll intervals: of the tenant for which it is "
+        series("Polls missed over time", "Time since the last successful poll, in poll intervals: of the tenant for which it is "
                "longest, and of half of them at most. Below 2 all is well.",
                [target(f"max({missed})", "Longest"), target(f"quantile(0.5, {missed})", "Median")], unit="locale",
                width=8, decimals=1, thresholds=steps("transparent", (3, ORANGE), (12, RED)), steps_shown=True,

@@ -117,7 +117,7 @@ def across_and_fresh():
                "Where reports do not tell tenants, sessions count as within one.",
                [target(f"{crossing} / ({all_of_them} > 0)", "Across tenants")], unit="percentunit",
                none=NO_SESSIONS, joined=True, overrides=[fixed("Across tenants", "purple")]),
-        series("Age of the data", "Time since the last successful poll: of the tenant that waits longest, and of half of them "
+        series("Age of the data over time", "Time since the last successful poll: of the tenant that waits longest, and of half of them "
                "at most. It goes up and down with the poll interval.",
                [target(f"max({AGE})", "Oldest"), target(f"quantile(0.5, {AGE})", "Median")], unit="s", width=8,
                overrides=[fixed("Oldest", ORANGE), fixed("Median", BLUE)]),
