@@ -1,5 +1,6 @@
 //! The command line: flags in the ecosystem's dotted style, usable before and after the command.
 
+mod backfill;
 mod listen;
 
 use std::ffi::OsString;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use crate::config::LogLevel;
 use crate::web;
+pub use backfill::Backfill;
 pub use listen::ListenAddress;
 
 /// The port that stands for this exporter unless another is chosen.
@@ -50,6 +52,8 @@ pub enum Command {
     Check(Check),
     /// Poll every tenant once, print the metrics and exit
     Once,
+    /// Write the counted history as OpenMetrics, for promtool tsdb create-blocks-from
+    Backfill(Backfill),
     /// Serve a simulated Graph, for trying things out
     Simulate(Simulate),
     /// Ask the running exporter whether it is healthy

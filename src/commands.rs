@@ -1,5 +1,6 @@
 //! The commands, and how their failures end the process.
 
+mod backfill;
 mod check;
 mod demo;
 mod exporter;
@@ -78,6 +79,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Demo(flags) => runtime.block_on(demo::run(cli, flags, passed, &display, log)),
         Command::Check(flags) => runtime.block_on(check::run(cli, flags, &display, &mut log)),
         Command::Once => runtime.block_on(once::run(cli, &display, &mut log)),
+        Command::Backfill(flags) => runtime.block_on(backfill::run(cli, flags, &display)),
         Command::Simulate(flags) => runtime.block_on(simulate::run(flags)),
         Command::Healthcheck(_) => Ok(()),
     };

@@ -36,6 +36,7 @@ pub use files::{MAX_CERTIFICATES_BYTES, MAX_SECRET_BYTES};
 pub use http_client::{ClientIdentity, ClientTls, HttpClientConfig};
 pub use log::LogLevel;
 pub use proxy::{Proxy, ProxyUrl};
+pub use rules::duration_within;
 pub use web::{
     CipherSuite, ClientAuth, Curve, MAX_COST, MIN_COST, PasswordHash, PemSource, RateLimit, TlsConfig, TlsVersion,
     User, WebConfig,

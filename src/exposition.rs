@@ -7,6 +7,7 @@
 mod cached;
 mod format;
 mod gzip;
+mod history;
 mod live;
 mod negotiation;
 mod openmetrics;
@@ -24,6 +25,7 @@ use crate::metrics::{Live, Versioned};
 use cached::{Cached, Encoded};
 pub use format::{Escaping, Format};
 use gzip::{Member, Part};
+pub use history::HistoryWriter;
 use live::Rendering;
 pub use negotiation::Wanted;
 

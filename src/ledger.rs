@@ -3,7 +3,8 @@
 //! Ids and totals change in one transaction, and what [`Ledger::snapshot`] shows changes only after
 //! that transaction is durable: `/metrics` never shows a number that a crash can take back.
 //!
-//! - [`Ledger`] holds the file and the totals; [`writer::Writer`] is its task in the running program.
+//! - [`Ledger`] holds the file and the totals; [`writer::Writer`] is its task in the running program;
+//!   [`history`] reads what was counted when, also beside a running one.
 //! - `counting` has the rules, pure; `store` the tables; `state` what is kept of a tenant and `record`
 //!   of a session; `salt` the keyed hashes; `activity` the distinct people and devices; [`totals`] the
 //!   numbers; `reconfigure` takes over another configuration.
@@ -16,6 +17,7 @@ mod apply;
 mod counting;
 mod error;
 mod files;
+pub mod history;
 mod reconfigure;
 mod record;
 mod salt;
@@ -43,6 +45,10 @@ use state::{TenantState, number};
 use store::{Store, StoreError};
 use totals::{Fate, PerLabel};
 pub use totals::{TICKS_PER_SECOND, Totals};
+
+/// How long it is kept what each session counted as, for [`history`]: a year and the month before it, to
+/// compare with. It takes about 50 bytes a session, and nothing in it tells who took part.
+pub const HISTORY: TimeDelta = TimeDelta::days(400);
 
 /// What `/metrics` shows of the ledger: immutable, published only after the commit that made it.
 #[derive(Clone, Debug, Default)]

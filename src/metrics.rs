@@ -7,6 +7,7 @@
 
 pub mod catalogue;
 mod families;
+mod history;
 mod http;
 mod instrument;
 mod live;
@@ -16,6 +17,7 @@ mod versioned;
 mod wire;
 
 pub use families::{Business, BusinessCollector, families};
+pub use history::{HistoryFamily, HistorySeries, Timeline, history};
 pub use http::{HttpMetrics, InFlight};
 pub use live::{Live, Number, Numbers};
 pub use own::{Build, Own, OwnPart, TenantMetrics};

@@ -6,7 +6,7 @@ mod lines;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Arc;
 
-use indicatif::{MultiProgress, ProgressDrawTarget};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 
 use crate::source::Progress;
 
@@ -44,6 +44,14 @@ impl Display {
         match &self.bars {
             Some(bars) => Arc::new(bar::Bar::new(bars.clone(), name)),
             None => Arc::new(lines::Lines::default()),
+        }
+    }
+
+    /// A bar of so many series that are to be written; hidden where it is not a terminal.
+    pub(super) fn writing(&self, series: u64) -> ProgressBar {
+        match &self.bars {
+            Some(bars) => bar::writing(bars, series),
+            None => ProgressBar::hidden(),
         }
     }
 

@@ -74,7 +74,11 @@ pub(super) fn enrollment_refresh_interval(text: &str) -> Checked<Duration> {
     duration_within(text, &ENROLLMENT_REFRESH_INTERVAL)
 }
 
-fn duration_within(text: &str, bounds: &RangeInclusive<Duration>) -> Checked<Duration> {
+/// A duration within bounds.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn duration_within(text: &str, bounds: &RangeInclusive<Duration>) -> Result<Duration, String> {
     let Some(value) = duration::parse(text) else {
         return Err("not a duration; write it as 30s, 5m, 1h30m or 30d".to_owned());
     };

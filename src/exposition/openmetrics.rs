@@ -22,21 +22,27 @@ pub(super) fn encode(families: &[MetricFamily]) -> String {
             // Nothing of ours is either, and the registry makes none by itself.
             MetricType::SUMMARY | MetricType::UNTYPED => continue,
         };
-        let name = match kind {
-            "counter" => family.name().strip_suffix("_total").unwrap_or(family.name()),
-            _ => family.name(),
-        };
-        // Writing to a String cannot fail, here and below.
-        let _ = writeln!(out, "# HELP {name} {}", Escaped(family.help()));
-        let _ = writeln!(out, "# TYPE {name} {kind}");
-        if let Some(unit) = catalogue::unit_of(name) {
-            let _ = writeln!(out, "# UNIT {name} {unit}");
-        }
+        let name = head(&mut out, family.name(), kind, family.help());
         for metric in family.get_metric() {
             write_metric(&mut out, name, family.get_field_type(), metric);
         }
     }
     out
+}
+
+/// What stands before a family's samples; its name, which for a counter goes without `_total`.
+pub(super) fn head<'a>(out: &mut String, metric: &'a str, kind: &str, help: &str) -> &'a str {
+    let name = match kind {
+        "counter" => metric.strip_suffix("_total").unwrap_or(metric),
+        _ => metric,
+    };
+    // Writing to a String cannot fail, here and below.
+    let _ = writeln!(out, "# HELP {name} {}", Escaped(help));
+    let _ = writeln!(out, "# TYPE {name} {kind}");
+    if let Some(unit) = catalogue::unit_of(name) {
+        let _ = writeln!(out, "# UNIT {name} {unit}");
+    }
+    name
 }
 
 fn write_metric(out: &mut String, name: &str, kind: MetricType, metric: &Metric) {
@@ -84,7 +90,7 @@ fn sample(
 }
 
 /// Text in which backslash, line feed and quote are escaped, as HELP and label values both need.
-struct Escaped<'a>(&'a str);
+pub(super) struct Escaped<'a>(pub(super) &'a str);
 
 impl std::fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

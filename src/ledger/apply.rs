@@ -9,7 +9,7 @@ use super::counting::{self, Terms, Verdict};
 use super::salt::{IdHash, Salt};
 use super::store::{Store, StoreError, Tables};
 use super::totals::{Counter, Fate, PerLabel, TICKS_PER_SECOND, Totals, Window};
-use super::{Batch, Tenant, ticks};
+use super::{Batch, HISTORY, Tenant, ticks};
 use crate::config::{FirstRun, HelperLabel};
 use crate::session::{DeviceStates, Reject, SessionReport};
 
@@ -76,7 +76,8 @@ impl Tenant {
         }
         let Counting { fates, rejects, .. } = counting;
         self.finish(batch);
-        tables.prune(self.state.number, ticks(self.state.horizon), MAX_PRUNED)?;
+        let history = ticks(batch.clock.cautious - HISTORY);
+        tables.prune(self.state.number, ticks(self.state.horizon), history, MAX_PRUNED)?;
         tables.set_tenant(&self.policy.name, &self.state.encode()?)?;
         Ok((fates, rejects))
     }

@@ -13,6 +13,20 @@ pub enum OpenError {
         /// The process that holds the lock, where it said so.
         pid: Option<u32>,
     },
+    /// There is nothing to read history from.
+    #[error("{}: there is no ledger; give the --storage.path of an exporter that has counted sessions", path.display())]
+    Missing {
+        /// Where the ledger file would be.
+        path: PathBuf,
+    },
+    /// Another process wrote it whenever it was copied.
+    #[error("{}: another process{} writes this ledger too often to copy it; stop it for the moment that reading takes", path.display(), by(*pid))]
+    Busy {
+        /// The ledger file.
+        path: PathBuf,
+        /// The process that writes it, where it said so.
+        pid: Option<u32>,
+    },
     /// The file is not a ledger, or is damaged.
     #[error(
         "{}: the ledger is corrupt ({detail}); restore it from a backup, or move it away to start a new one, which counts the sessions of the look-back window again",

@@ -17,6 +17,14 @@ const LEDGER_FILE: &str = "ledger.redb";
 const NEW_FILE: &str = "ledger.redb.new";
 const LOCK_FILE: &str = "ledger.lock";
 
+/// Pages kept in memory by one who reads everything once.
+const READ_CACHE_BYTES: usize = 4 << 20;
+/// What each commit changes of the file is in its first page.
+const HEAD_BYTES: u64 = 4096;
+/// How often a ledger is copied at most until no commit falls into the copying. A busy exporter commits
+/// some times a second while it polls, and not at all between polls.
+const COPIES: usize = 100;
+
 /// Opens the database, which exists; a value, so that tests can put faults below it.
 pub(super) type Opener = Box<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send>;
 
@@ -32,6 +40,16 @@ impl Files {
     /// Makes the directory if need be and locks it.
     pub(super) fn lock(directory: &Path) -> Result<Self, OpenError> {
         Self::lock_with(directory, Box::new(|path| redb::Builder::new().set_cache_size(CACHE_BYTES).open(path)))
+    }
+
+    /// The same for one who reads the ledger once, from its front to its end.
+    pub(super) fn lock_to_read(directory: &Path) -> Result<Self, OpenError> {
+        Self::lock_with(directory, Box::new(open_to_read))
+    }
+
+    /// Where the ledger file of a directory is.
+    pub(super) fn path_in(directory: &Path) -> PathBuf {
+        directory.join(LEDGER_FILE)
     }
 
     /// The same with another way to open the database.
@@ -58,7 +76,7 @@ impl Files {
         lock.set_len(0)
             .and_then(|()| write!(lock, "{}", std::process::id()))
             .map_err(failed(&path, "write the lock file"))?;
-        Ok(Self { path: directory.join(LEDGER_FILE), opener, _lock: lock })
+        Ok(Self { path: Self::path_in(directory), opener, _lock: lock })
     }
 
     /// The ledger file.
@@ -101,37 +119,104 @@ impl Files {
 
     /// Opens the ledger file, which exists; also again after a failed commit.
     pub(super) fn reopen(&self) -> Result<Store, StoreError> {
-        if fs::metadata(&self.path).is_ok_and(|metadata| metadata.len() == 0) {
-            return Err(StoreError::Corrupt("the file is empty".into()));
-        }
-        let open = || {
-            Store::refuse_newer(&self.path)?;
-            Store::open((self.opener)(&self.path)?)
-        };
-        // A damaged file can make redb panic where it trusts what it once wrote.
-        catch_unwind(AssertUnwindSafe(open))
-            .unwrap_or_else(|_| Err(StoreError::Corrupt("its pages do not fit together".into())))
+        open_store(&self.path, &*self.opener)
     }
 
     /// What a storage error means for the one who runs the program.
     pub(super) fn explain(&self, error: StoreError) -> OpenError {
-        let path = self.path.clone();
-        match error {
-            StoreError::Newer(found) => OpenError::Newer { path, found, supported: SCHEMA_VERSION },
-            StoreError::Corrupt(detail) => OpenError::Corrupt { path, detail },
-            StoreError::Storage(error) => match error {
-                redb::Error::DatabaseAlreadyOpen => OpenError::Locked { path, pid: None },
-                // What redb says of a file that is not its own.
-                redb::Error::Io(source) if source.kind() == io::ErrorKind::InvalidData => {
-                    OpenError::Corrupt { path, detail: source.to_string() }
-                }
-                redb::Error::Io(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
-                    OpenError::Corrupt { path, detail: "the file is cut off".into() }
-                }
-                redb::Error::Io(source) => OpenError::Io { path, action: "open the ledger", source },
-                other => OpenError::Corrupt { path, detail: other.to_string() },
-            },
+        explain(self.path.clone(), error)
+    }
+}
+
+/// A copy of a ledger that another process has open, beside it; removed when dropped.
+pub(super) struct Copy {
+    original: PathBuf,
+    path: PathBuf,
+}
+
+impl Copy {
+    /// Copies the file as of one commit. `holder` is the process that has it open.
+    ///
+    /// The database never writes over what the last commit left: until the next one is complete, that goes
+    /// to pages which the last one does not use. Each commit changes the file's head. So if the head is
+    /// the same before and after, the copy holds the last commit whole; opening it repairs the rest, as
+    /// after a crash.
+    pub(super) fn of(original: PathBuf, holder: Option<u32>) -> Result<Self, OpenError> {
+        let mut name = original.clone().into_os_string();
+        name.push(format!(".copy-{}", std::process::id()));
+        let copy = Self { original, path: name.into() };
+        let failed = |source| OpenError::Io {
+            path: copy.original.clone(),
+            action: "copy the ledger, which another process has open",
+            source,
+        };
+        for _ in 0..COPIES {
+            let before = copy.head().map_err(failed)?;
+            fs::copy(&copy.original, &copy.path).map_err(failed)?;
+            if copy.head().map_err(failed)? == before {
+                return Ok(copy);
+            }
         }
+        Err(OpenError::Busy { path: copy.original.clone(), pid: holder })
+    }
+
+    /// Opens the copy.
+    pub(super) fn open(&self) -> Result<Store, StoreError> {
+        open_store(&self.path, &open_to_read)
+    }
+
+    /// What a storage error means for the one who runs the program.
+    pub(super) fn explain(&self, error: StoreError) -> OpenError {
+        explain(self.original.clone(), error)
+    }
+
+    fn head(&self) -> io::Result<Vec<u8>> {
+        let mut head = Vec::new();
+        File::open(&self.original)?.take(HEAD_BYTES).read_to_end(&mut head)?;
+        Ok(head)
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        // There may be none if the copying failed.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn open_to_read(path: &Path) -> Result<Database, DatabaseError> {
+    redb::Builder::new().set_cache_size(READ_CACHE_BYTES).open(path)
+}
+
+fn open_store(path: &Path, opener: &dyn Fn(&Path) -> Result<Database, DatabaseError>) -> Result<Store, StoreError> {
+    if fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0) {
+        return Err(StoreError::Corrupt("the file is empty".into()));
+    }
+    let open = || {
+        Store::refuse_newer(path)?;
+        Store::open(opener(path)?)
+    };
+    // A damaged file can make redb panic where it trusts what it once wrote.
+    catch_unwind(AssertUnwindSafe(open))
+        .unwrap_or_else(|_| Err(StoreError::Corrupt("its pages do not fit together".into())))
+}
+
+fn explain(path: PathBuf, error: StoreError) -> OpenError {
+    match error {
+        StoreError::Newer(found) => OpenError::Newer { path, found, supported: SCHEMA_VERSION },
+        StoreError::Corrupt(detail) => OpenError::Corrupt { path, detail },
+        StoreError::Storage(error) => match error {
+            redb::Error::DatabaseAlreadyOpen => OpenError::Locked { path, pid: None },
+            // What redb says of a file that is not its own.
+            redb::Error::Io(source) if source.kind() == io::ErrorKind::InvalidData => {
+                OpenError::Corrupt { path, detail: source.to_string() }
+            }
+            redb::Error::Io(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
+                OpenError::Corrupt { path, detail: "the file is cut off".into() }
+            }
+            redb::Error::Io(source) => OpenError::Io { path, action: "open the ledger", source },
+            other => OpenError::Corrupt { path, detail: other.to_string() },
+        },
     }
 }
 

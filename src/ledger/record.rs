@@ -10,6 +10,12 @@ use crate::session::{EnrollmentState, Label, Os, SessionType};
 
 /// The encoded length of a [`SessionRecord`].
 pub const RECORD_BYTES: usize = 62;
+/// The encoded length of what is kept in history: the record without its end, which is in the key,
+/// and without its hashes.
+pub const HISTORY_BYTES: usize = HASHES_AT - END_BYTES;
+
+const END_BYTES: usize = 8;
+const HASHES_AT: usize = 30;
 
 /// "No start" among start times: before any date that a report can hold.
 const ABSENT: i64 = i64::MIN;
@@ -81,9 +87,24 @@ impl SessionRecord {
         ]);
         for (place, hash) in [self.helper, self.sharer, self.helper_device, self.sharer_device].into_iter().enumerate()
         {
-            bytes[30 + 8 * place..38 + 8 * place].copy_from_slice(&hash.to_le_bytes());
+            let at = HASHES_AT + 8 * place;
+            bytes[at..at + 8].copy_from_slice(&hash.to_le_bytes());
         }
         bytes
+    }
+
+    /// The form that is kept in history: what the session counted as, and nothing of who took part.
+    pub fn encode_history(&self) -> [u8; HISTORY_BYTES] {
+        let bytes = self.encode();
+        std::array::from_fn(|i| bytes[END_BYTES + i])
+    }
+
+    /// Reads the form that is kept in history. The hashes are as if nobody was reported.
+    pub fn decode_history(end: i64, history: &[u8; HISTORY_BYTES]) -> Option<Self> {
+        let mut bytes = [0; RECORD_BYTES];
+        bytes[..END_BYTES].copy_from_slice(&end.to_le_bytes());
+        bytes[END_BYTES..HASHES_AT].copy_from_slice(history);
+        Self::decode(&bytes)
     }
 
     /// Reads the stored form; `None` if a code in it is not one of this schema version's.
@@ -161,6 +182,8 @@ mod tests {
         for record in [sample(), with_start] {
             assert_eq!(SessionRecord::decode(&record.encode()), Some(record));
         }
+        let anonymous = SessionRecord { helper: 0, sharer: 0, helper_device: 0, sharer_device: 0, ..with_start };
+        assert_eq!(SessionRecord::decode_history(with_start.end, &with_start.encode_history()), Some(anonymous));
         let mut unknown_code = sample().encode();
         unknown_code[24] = 200;
         assert_eq!(SessionRecord::decode(&unknown_code), None);

@@ -54,6 +54,13 @@ impl TenantState {
 
     /// Reads a stored state. Series that the release which wrote it did not have start now, at zero.
     pub fn restore(bytes: &[u8], settings: &Settings, now: DateTime<Utc>) -> Result<Self, StoreError> {
+        let mut state = Self::read(bytes, settings, now)?;
+        state.conform(settings, now);
+        Ok(state)
+    }
+
+    /// The same, with the buckets and names that are stored.
+    pub fn read(bytes: &[u8], settings: &Settings, now: DateTime<Utc>) -> Result<Self, StoreError> {
         let corrupt = |error: serde_json::Error| StoreError::Corrupt(format!("the state of a tenant: {error}"));
         let stored: serde_json::Value = serde_json::from_slice(bytes).map_err(corrupt)?;
         let mut whole = serde_json::to_value(Self::new(0, settings, now)).map_err(corrupt)?;
@@ -70,7 +77,6 @@ impl TenantState {
         totals.durations.iter_mut().for_each(|(_, durations)| durations.complete_native());
         // Kept by earlier releases, and never shown.
         totals.delays.native = None;
-        state.conform(settings, now);
         Ok(state)
     }
 

@@ -6,9 +6,13 @@
 //! | `tenants` | configured name | [`super::state::TenantState`] as JSON: totals, start times, horizon |
 //! | `known` | tenant, hash of the id | how long to keep the id, fingerprint of its report |
 //! | `sessions` | tenant, how long to keep it, hash of the id | [`SessionRecord`] |
+//! | `history` | tenant, end, half the hash of the id | what a session counted as, without its hashes |
 //!
-//! `sessions` is in order of time: new sessions land beside each other and old ones leave from the
-//! front. Every write goes through [`Store::write`]: one transaction, durable when it returns.
+//! `sessions` and `history` are in order of time: new sessions land beside each other and old ones
+//! leave from the front, from `sessions` to `history` and from there for good. Every write goes
+//! through [`Store::write`]: one transaction, durable when it returns.
+//!
+//! Schema version 2 brought `history`. A ledger of version 1 gets it, empty, when it is opened.
 
 use std::ops::Bound;
 use std::path::Path;
@@ -16,11 +20,13 @@ use std::path::Path;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
 
 use super::counting::Known;
-use super::record::{RECORD_BYTES, SessionRecord};
+use super::record::{HISTORY_BYTES, RECORD_BYTES, SessionRecord};
 use super::salt::{IdHash, SALT_BYTES, Salt};
 
 /// The version of everything that is written here. A file of a later version is refused.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
+/// The version without `history`.
+const WITHOUT_HISTORY: u32 = 1;
 
 /// Pages of the file kept in memory. The ids of a busy tenant's window fit; a million sessions in
 /// the ledger do not make the process large.
@@ -28,11 +34,13 @@ pub const CACHE_BYTES: usize = 24 << 20;
 
 type KnownKey = [u8; 20];
 type SessionKey = [u8; 28];
+type HistoryKey = [u8; 20];
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const TENANTS: TableDefinition<&str, &[u8]> = TableDefinition::new("tenants");
 const KNOWN: TableDefinition<&KnownKey, &[u8; 16]> = TableDefinition::new("known");
 const SESSIONS: TableDefinition<&SessionKey, &[u8; RECORD_BYTES]> = TableDefinition::new("sessions");
+const HISTORY: TableDefinition<&HistoryKey, &[u8; HISTORY_BYTES]> = TableDefinition::new("history");
 
 const META_SCHEMA: &str = "schema_version";
 const META_SALT: &str = "salt";
@@ -73,6 +81,7 @@ pub struct Tables<'t> {
     tenants: Table<'t, &'static str, &'static [u8]>,
     known: Table<'t, &'static KnownKey, &'static [u8; 16]>,
     sessions: Table<'t, &'static SessionKey, &'static [u8; RECORD_BYTES]>,
+    history: Table<'t, &'static HistoryKey, &'static [u8; HISTORY_BYTES]>,
 }
 
 impl Store {
@@ -87,9 +96,12 @@ impl Store {
         }
     }
 
-    /// Takes a ledger's database in.
+    /// Takes a ledger's database in. One of an earlier version becomes one of this version.
     pub fn open(database: Database) -> Result<Self, StoreError> {
-        let salt = read_meta(&database)?;
+        let (version, salt) = read_meta(&database)?;
+        if version < SCHEMA_VERSION {
+            migrate(&database)?;
+        }
         Ok(Self { database, salt })
     }
 
@@ -122,9 +134,21 @@ impl Store {
         let (first, last) = (session_key(tenant, from, &[0; 16]), session_key(tenant, i64::MAX, &[0xff; 16]));
         for row in table.range::<&SessionKey>((Bound::Included(&first), Bound::Included(&last)))? {
             let (_, value) = row?;
-            let record = SessionRecord::decode(value.value())
-                .ok_or_else(|| StoreError::Corrupt("a session record has an unknown code".into()))?;
-            show(record);
+            show(SessionRecord::decode(value.value()).ok_or_else(unknown_code)?);
+        }
+        Ok(())
+    }
+
+    /// Shows every session of a tenant that left `sessions`, by its end. Their hashes are gone.
+    pub fn each_of_history(&self, tenant: u32, mut show: impl FnMut(SessionRecord)) -> Result<(), StoreError> {
+        let transaction = self.database.begin_read()?;
+        let table = transaction.open_table(HISTORY)?;
+        let (first, last) = (history_key(tenant, i64::MIN, &[0; 16]), history_key(tenant, i64::MAX, &[0xff; 16]));
+        for row in table.range::<&HistoryKey>((Bound::Included(&first), Bound::Included(&last)))? {
+            let (key, value) = row?;
+            let key = key.value();
+            let end = time_of(std::array::from_fn(|i| key[4 + i]));
+            show(SessionRecord::decode_history(end, value.value()).ok_or_else(unknown_code)?);
         }
         Ok(())
     }
@@ -139,6 +163,7 @@ impl Store {
                 tenants: transaction.open_table(TENANTS)?,
                 known: transaction.open_table(KNOWN)?,
                 sessions: transaction.open_table(SESSIONS)?,
+                history: transaction.open_table(HISTORY)?,
             };
             work(&mut tables)?
         };
@@ -186,8 +211,9 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Forgets up to `most` sessions that need be kept no longer than before `horizon` (ticks).
-    pub fn prune(&mut self, tenant: u32, horizon: i64, most: usize) -> Result<(), StoreError> {
+    /// Forgets the ids of up to `most` sessions that need be kept no longer than before `horizon`
+    /// (ticks). What they counted as is kept if they ended at `history` (ticks) or later.
+    pub fn prune(&mut self, tenant: u32, horizon: i64, history: i64, most: usize) -> Result<(), StoreError> {
         let (first, end) = (session_key(tenant, i64::MIN, &[0; 16]), session_key(tenant, horizon, &[0; 16]));
         let old: Vec<SessionKey> = self
             .sessions
@@ -196,16 +222,37 @@ impl Tables<'_> {
             .map(|row| row.map(|(key, _)| *key.value()))
             .collect::<Result<_, _>>()?;
         for key in old {
-            self.sessions.remove(&key)?;
             let id: IdHash = std::array::from_fn(|i| key[12 + i]);
+            let record = self.sessions.remove(&key)?.and_then(|record| SessionRecord::decode(record.value()));
+            if let Some(record) = record.filter(|record| !record.baseline && record.end >= history) {
+                self.history.insert(&history_key(tenant, record.end, &id), &record.encode_history())?;
+            }
             self.known.remove(&known_key(tenant, &id))?;
+        }
+        self.prune_history(tenant, history, most)
+    }
+
+    fn prune_history(&mut self, tenant: u32, history: i64, most: usize) -> Result<(), StoreError> {
+        let (first, end) = (history_key(tenant, i64::MIN, &[0; 16]), history_key(tenant, history, &[0; 16]));
+        let old: Vec<HistoryKey> = self
+            .history
+            .range::<&HistoryKey>((Bound::Included(&first), Bound::Excluded(&end)))?
+            .take(most)
+            .map(|row| row.map(|(key, _)| *key.value()))
+            .collect::<Result<_, _>>()?;
+        for key in old {
+            self.history.remove(&key)?;
         }
         Ok(())
     }
 }
 
-/// Checks that a database is a ledger of this version, and returns its salt.
-fn read_meta(database: &impl ReadableDatabase) -> Result<Salt, StoreError> {
+fn unknown_code() -> StoreError {
+    StoreError::Corrupt("a session record has an unknown code".into())
+}
+
+/// Checks that a database is a ledger of this version or an earlier one; its version and its salt.
+fn read_meta(database: &impl ReadableDatabase) -> Result<(u32, Salt), StoreError> {
     let meta = match database.begin_read()?.open_table(META) {
         Ok(meta) => meta,
         Err(redb::TableError::TableDoesNotExist(_)) => {
@@ -214,14 +261,24 @@ fn read_meta(database: &impl ReadableDatabase) -> Result<Salt, StoreError> {
         Err(error) => return Err(error.into()),
     };
     let version = meta.get(META_SCHEMA)?.and_then(|value| Some(u32::from_le_bytes(value.value().try_into().ok()?)));
-    match version {
-        Some(SCHEMA_VERSION) => {}
+    let version = match version {
+        Some(version @ WITHOUT_HISTORY..=SCHEMA_VERSION) => version,
         Some(newer) if newer > SCHEMA_VERSION => return Err(StoreError::Newer(newer)),
         _ => return Err(StoreError::Corrupt("it has no schema version".into())),
-    }
+    };
     let salt: Option<[u8; SALT_BYTES]> = meta.get(META_SALT)?.and_then(|value| value.value().try_into().ok());
     let salt = salt.ok_or_else(|| StoreError::Corrupt("it has no salt".into()))?;
-    Ok(Salt::from_bytes(salt))
+    Ok((version, Salt::from_bytes(salt)))
+}
+
+/// From version 1, in one transaction. What it forgot so far has no place in its history.
+fn migrate(database: &Database) -> Result<(), StoreError> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    transaction.open_table(META)?.insert(META_SCHEMA, SCHEMA_VERSION.to_le_bytes().as_slice())?;
+    transaction.open_table(HISTORY)?;
+    transaction.commit()?;
+    Ok(())
 }
 
 /// Makes an empty database a ledger, with a salt of its own.
@@ -236,6 +293,7 @@ pub fn lay(database: &Database) -> Result<(), StoreError> {
     transaction.open_table(TENANTS)?;
     transaction.open_table(KNOWN)?;
     transaction.open_table(SESSIONS)?;
+    transaction.open_table(HISTORY)?;
     transaction.commit()?;
     Ok(())
 }
@@ -250,10 +308,27 @@ fn known_key(tenant: u32, id: &IdHash) -> KnownKey {
 fn session_key(tenant: u32, retained_until: i64, id: &IdHash) -> SessionKey {
     let mut key = [0; 28];
     key[..4].copy_from_slice(&tenant.to_be_bytes());
-    // With the sign bit flipped, unsigned big-endian order is the order of time.
-    key[4..12].copy_from_slice(&(retained_until as u64 ^ (1 << 63)).to_be_bytes());
+    key[4..12].copy_from_slice(&in_order(retained_until));
     key[12..].copy_from_slice(id);
     key
+}
+
+/// Half the hash of the id is enough: it tells apart what ended within the same 100 ns.
+fn history_key(tenant: u32, end: i64, id: &IdHash) -> HistoryKey {
+    let mut key = [0; 20];
+    key[..4].copy_from_slice(&tenant.to_be_bytes());
+    key[4..12].copy_from_slice(&in_order(end));
+    key[12..].copy_from_slice(&id[..8]);
+    key
+}
+
+/// With the sign bit flipped, unsigned big-endian order is the order of time.
+fn in_order(ticks: i64) -> [u8; 8] {
+    (ticks as u64 ^ (1 << 63)).to_be_bytes()
+}
+
+fn time_of(in_order: [u8; 8]) -> i64 {
+    (u64::from_be_bytes(in_order) ^ (1 << 63)) as i64
 }
 
 fn encode_known(known: Known) -> [u8; 16] {

@@ -33,7 +33,7 @@ fn read(arguments: &[&str]) -> Result<Cli, Stop> {
 #[test]
 fn help_of_each_command() {
     insta::assert_snapshot!("help", answer(&["--help"]));
-    for command in ["check", "demo", "simulate", "healthcheck"] {
+    for command in ["backfill", "check", "demo", "simulate", "healthcheck"] {
         insta::assert_snapshot!(format!("help_{command}"), answer(&[command, "--help"]));
     }
 }

@@ -12,13 +12,13 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use remote_assistance_exporter::config::{FirstRun, HelperLabel};
 use remote_assistance_exporter::ledger::totals::{DURATION_BOUNDS, Fate, Histogram, PerLabel, Subject, Totals, Window};
-use remote_assistance_exporter::ledger::{Batch, Clock, EndOfReading, Ledger, Policy, Settings};
+use remote_assistance_exporter::ledger::{Batch, Clock, EndOfReading, Ledger, Policy, Settings, history, time};
 use remote_assistance_exporter::session::{EnrollmentState, Participant, Role, SessionReport, SessionType};
 
-/// The ledger of schema version 1. Never rewritten once released: a later version brings a fixture
+/// The ledger of a schema version. Never rewritten once released: a later version brings a fixture
 /// of its own.
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ledger/v1.redb.gz")
+fn fixture(version: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/ledger/v{version}.redb.gz"))
 }
 
 /// When the fixture's ledger was made.
@@ -72,16 +72,26 @@ fn reading(tenant: &str, count: u32, now: DateTime<Utc>) -> Batch {
     }
 }
 
-/// Makes the ledger that the fixture is: 48 sessions of one tenant, read twice, and one of another.
+/// The version that this release writes.
+const VERSION: u32 = 2;
+
+/// Makes the ledger that the fixture is: 48 sessions of one tenant, read twice, and one of another. Since
+/// version 2, a day of them is history by then.
 fn make(directory: &Path) {
     let mut ledger = Ledger::open(directory, settings(), start()).unwrap();
     ledger.commit(&[reading("contoso", 40, start())]).unwrap();
     let later = start() + TimeDelta::hours(1);
     ledger.commit(&[reading("contoso", 48, later), reading("fabrikam", 1, later)]).unwrap();
+    ledger.commit(&[reading("contoso", 0, a_month_later())]).unwrap();
+}
+
+/// When the first 24 sessions of the fixture have left the look-back window.
+fn a_month_later() -> DateTime<Utc> {
+    start() + TimeDelta::days(30) - TimeDelta::hours(24) + TimeDelta::minutes(30)
 }
 
 fn pack(file: &Path) {
-    let mut packed = GzEncoder::new(File::create(fixture()).unwrap(), Compression::best());
+    let mut packed = GzEncoder::new(File::create(fixture(VERSION)).unwrap(), Compression::best());
     packed.write_all(&fs::read(file).unwrap()).unwrap();
     packed.finish().unwrap();
 }
@@ -89,15 +99,15 @@ fn pack(file: &Path) {
 /// A copy of the fixture in a directory of its own; with `MAKE_LEDGER_FIXTURE` set, makes the
 /// fixture: not by `UPDATE_GOLDEN`, which must not replace an old release's ledger by today's. The
 /// salt is drawn anew then, so the bytes differ each time, and nothing that is asserted does.
-fn copy() -> tempfile::TempDir {
+fn copy(version: u32) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("ledger.redb");
-    if std::env::var_os("MAKE_LEDGER_FIXTURE").is_some() {
+    if version == VERSION && std::env::var_os("MAKE_LEDGER_FIXTURE").is_some() {
         make(directory.path());
         pack(&file);
     }
     let mut bytes = Vec::new();
-    GzDecoder::new(File::open(fixture()).unwrap()).read_to_end(&mut bytes).unwrap();
+    GzDecoder::new(File::open(fixture(version)).unwrap()).read_to_end(&mut bytes).unwrap();
     fs::write(&file, bytes).unwrap();
     directory
 }
@@ -109,7 +119,7 @@ fn totals(ledger: &Ledger, tenant: &str) -> Totals {
 
 #[test]
 fn version_1_opens_with_its_totals_start_times_and_ids() {
-    let directory = copy();
+    let directory = copy(1);
     let now = start() + TimeDelta::days(2);
     let mut ledger = Ledger::open(directory.path(), settings(), now).unwrap();
     let contoso = totals(&ledger, "contoso");
@@ -142,6 +152,42 @@ fn version_1_opens_with_its_totals_start_times_and_ids() {
     let applied = ledger.commit(&[reading("contoso", 50, now)]).unwrap().remove(0);
     assert_eq!(each(&applied.fates), [2, 48, 0, 1, 0, 0], "what was counted is known; what is new counts");
     assert_eq!(totals(&ledger, "contoso").helper_sessions.len(), 3, "the salt is the same: the names are too");
+}
+
+/// The ends of contoso's sessions that are known one by one.
+fn ends(directory: &Path) -> Vec<DateTime<Utc>> {
+    let tenants = history::read(directory).unwrap();
+    let contoso = tenants.iter().find(|tenant| &*tenant.name == "contoso").unwrap();
+    assert_eq!(contoso.totals.counted(), 48);
+    contoso.sessions.iter().map(|session| time(session.end)).collect()
+}
+
+/// All of the fixture's, in the order of time.
+fn all_ends() -> Vec<DateTime<Utc>> {
+    (0..48).rev().map(|number| session(number).end.unwrap()).collect()
+}
+
+#[test]
+fn version_1_has_the_history_that_it_has_not_forgotten() {
+    let directory = copy(1);
+    assert_eq!(ends(directory.path()), all_ends());
+    // From now on it forgets nothing.
+    let mut ledger = Ledger::open(directory.path(), settings(), start()).unwrap();
+    ledger.commit(&[reading("contoso", 0, a_month_later())]).unwrap();
+    assert_eq!(ledger.snapshot().sessions, 25);
+    drop(ledger);
+    assert_eq!(ends(directory.path()), all_ends());
+}
+
+#[test]
+fn version_2_opens_with_its_totals_its_ids_and_its_history() {
+    let directory = copy(2);
+    let mut ledger = Ledger::open(directory.path(), settings(), a_month_later()).unwrap();
+    assert_eq!(ledger.snapshot().sessions, 25, "24 of one tenant and one of the other");
+    let applied = ledger.commit(&[reading("contoso", 48, a_month_later())]).unwrap().remove(0);
+    assert_eq!(each(&applied.fates), [0, 24, 0, 1, 24, 0], "none counts a second time");
+    drop(ledger);
+    assert_eq!(ends(directory.path()), all_ends());
 }
 
 /// By fate, in the order of [`Fate`].

@@ -3,11 +3,13 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+mod backfill;
 mod browser;
 mod check;
 mod cli;
 mod config;
 mod credentials;
+mod dashboards;
 mod demo;
 mod docs;
 mod enrollment;
@@ -27,7 +29,9 @@ mod mounts;
 mod networks;
 mod once;
 mod prometheus;
+mod queries;
 mod reload;
+mod rules;
 mod secrets;
 mod stopping;
 mod storage;

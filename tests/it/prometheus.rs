@@ -2,7 +2,7 @@
 
 mod native;
 mod relay;
-mod server;
+pub mod server;
 
 use std::net::TcpStream;
 use std::path::Path;

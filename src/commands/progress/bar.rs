@@ -14,6 +14,16 @@ const SPINNER: &str = "{prefix} {spinner} {msg}, {elapsed}";
 /// While it is known.
 const BAR: &str = "{prefix} [{bar:30}] {human_pos} of {human_len} rows, {percent} %, {eta} left";
 
+/// While history is written.
+const WRITING: &str = "backfill [{bar:30}] {human_pos} of {human_len} series, {percent} %, {eta} left";
+
+/// Shows how many series are written.
+pub(super) fn writing(bars: &MultiProgress, series: u64) -> ProgressBar {
+    let bar = bars.add(ProgressBar::new(series).with_style(style(WRITING)));
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
 /// Shows one tenant's first reading.
 pub(super) struct Bar {
     bars: MultiProgress,

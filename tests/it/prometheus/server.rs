@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -12,7 +13,7 @@ use crate::support::{Exporter, PATIENCE, exchange, wait_for};
 pub struct Prometheus {
     process: Exporter,
     address: SocketAddr,
-    _directory: tempfile::TempDir,
+    _directory: Option<tempfile::TempDir>,
 }
 
 /// The values of an instant query: by the values of its labels, joined by a comma in the order of
@@ -28,10 +29,21 @@ impl Prometheus {
 
     /// The same with more flags.
     pub fn with(target: SocketAddr, flags: &[&str]) -> Self {
+        Self::with_rules(target, &[], flags)
+    }
+
+    /// The same with the rules of these files, evaluated every second.
+    pub fn with_rules(target: SocketAddr, rules: &[PathBuf], flags: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| directory.path().join(name).display().to_string();
+        let prometheus = Self::on(target, directory.path(), rules, flags);
+        Self { _directory: Some(directory), ..prometheus }
+    }
+
+    /// The same in a directory, whose `data` it goes on with.
+    pub fn on(target: SocketAddr, directory: &Path, rules: &[PathBuf], flags: &[&str]) -> Self {
+        let path = |name: &str| directory.join(name).display().to_string();
         let configuration = format!(
-            "global: {{scrape_interval: 1s}}\n\
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: {rules:?}\n\
              scrape_configs:\n  - job_name: remote-assistance\n    static_configs: [{{targets: [\"{target}\"]}}]\n"
         );
         std::fs::write(path("prometheus.yml"), configuration).unwrap();
@@ -42,7 +54,7 @@ impl Prometheus {
         let mut process = Exporter::spawn(command);
         let line = process.wait_for_log(&["\"Listening on\"", "address="]);
         let address = line.split("address=").nth(1).unwrap().parse().unwrap();
-        let prometheus = Self { process, address, _directory: directory };
+        let prometheus = Self { process, address, _directory: None };
         wait_for("Prometheus to be ready", || prometheus.get("/-/ready").ok().filter(|answer| answer.status == 200));
         prometheus
     }
@@ -99,7 +111,9 @@ fn only(promql: &str, vector: &Vector) -> f64 {
 fn vector(data: &Value) -> Vector {
     let entry = |sample: &Value| {
         let labels = sample["metric"].as_object().unwrap().values().map(|value| value.as_str().unwrap());
-        let value = sample["value"][1].as_str().unwrap().parse().unwrap();
+        // Of a native histogram, how much it holds.
+        let value = sample["value"][1].as_str().or(sample["histogram"][1]["count"].as_str());
+        let value = value.unwrap_or_else(|| panic!("{sample}")).parse().unwrap();
         (labels.collect::<Vec<_>>().join(","), value)
     };
     data["result"].as_array().unwrap_or_else(|| panic!("{data}")).iter().map(entry).collect()
