@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
+use super::connection::Client;
 use super::tls::{self, TlsError, TlsServer};
 use crate::config::{ClientAuth, TlsConfig, WebConfig};
 use limiter::Limiter;
@@ -133,16 +134,16 @@ impl Rules {
         })
     }
 
-    /// Whether a request with these headers is answered. The rate limit comes first, as it does elsewhere:
+    /// Whether a request of this client with these headers is answered. The rate limit comes first, as it does elsewhere:
     /// it also bounds how many passwords can be tried.
     ///
     /// # Errors
     /// Why it is not.
-    pub async fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    pub async fn admit(&self, client: Client, headers: &HeaderMap) -> Result<(), Refusal> {
         if let Some(limiter) = &self.limiter {
             limiter.check().map_err(Refusal::TooMany)?;
         }
-        if self.users.is_empty() { Ok(()) } else { self.passwords.check(&self.users, headers).await }
+        if self.users.is_empty() { Ok(()) } else { self.passwords.check(&self.users, client, headers).await }
     }
 
     /// Statuses of answers to requests that are not admitted.

@@ -165,7 +165,7 @@ async fn checked(
     if let Some(problem) = request::problem(request) {
         return refusal::malformed(request.version(), problem);
     }
-    match access.admit(request.headers()).await {
+    match access.admit(client, request.headers()).await {
         Ok(()) => admitted(server, route, request, client).await,
         Err(refused) => refusal::denied(refused),
     }

@@ -20,14 +20,19 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{debug, error};
 
+use super::super::connection::{Client, Shares};
 use super::Refusal;
 use crate::config::{self, PasswordHash};
 
 /// How many wrong passwords are remembered: those of clients that are configured wrongly.
 const WRONG: usize = 1024;
-/// How many requests may wait for their password to be checked.
-const SEATS: usize = 64;
-/// How long a request waits for its turn. There are ten seconds for the whole answer.
+/// How many requests may wait for their password to be checked: on one core, at the usual cost of 10, that is
+/// four seconds' work, so that the last of them still has its turn.
+const SEATS: usize = 40;
+/// How many of them one client may have. A scraper has one; whoever tries passwords leaves seats to others.
+const SEATS_OF_A_CLIENT: usize = 8;
+/// How long a request waits for its turn: longer than the others take. There are ten seconds for the whole
+/// answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The users of one web configuration.
@@ -38,6 +43,7 @@ pub(super) struct Users {
     cost: u32,
 }
 
+#[derive(Clone)]
 struct User {
     hash: PasswordHash,
     /// Of the password that was found to be right last.
@@ -48,8 +54,8 @@ struct User {
 pub(super) struct Passwords {
     /// Made anew with each process.
     key: Key,
-    wrong: Mutex<Wrong>,
-    seats: Semaphore,
+    wrong: Arc<Mutex<Wrong>>,
+    seats: Arc<Shares>,
     /// One permit for each hash that is being computed.
     slots: Arc<Semaphore>,
 }
@@ -92,8 +98,8 @@ impl Default for Passwords {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             key: Key::new(HMAC_SHA256, &rand::random::<[u8; 32]>()),
-            wrong: Mutex::default(),
-            seats: Semaphore::new(SEATS),
+            wrong: Arc::default(),
+            seats: Shares::new(SEATS, SEATS_OF_A_CLIENT),
             // Half of the machine is for what the exporter is there for.
             slots: Arc::new(Semaphore::new((cores / 2).max(1))),
         }
@@ -102,9 +108,9 @@ impl Default for Passwords {
 
 impl Passwords {
     /// Whether the request is one of a user.
-    pub async fn check(&self, users: &Users, headers: &HeaderMap) -> Result<(), Refusal> {
+    pub async fn check(&self, users: &Users, client: Client, headers: &HeaderMap) -> Result<(), Refusal> {
         let right = match Credentials::of(headers) {
-            Some(credentials) => self.is_right(users, credentials).await?,
+            Some(credentials) => self.is_right(users, client, credentials).await?,
             None => false,
         };
         if right {
@@ -114,33 +120,34 @@ impl Passwords {
         Err(Refusal::Unauthorized)
     }
 
-    async fn is_right(&self, users: &Users, credentials: Credentials) -> Result<bool, Refusal> {
+    async fn is_right(&self, users: &Users, client: Client, credentials: Credentials) -> Result<bool, Refusal> {
         let user = users.by_name.get(credentials.name.as_str());
         let tag = hmac::sign(&self.key, &credentials.message(user));
         if let Some(right) = self.known(user, &tag) {
             return Ok(right);
         }
-        let _seat = self.seats.try_acquire().map_err(|_| busy())?;
+        let _seat = self.seats.take(client).map_err(|_| busy())?;
         let Ok(Ok(slot)) = timeout(PATIENCE, self.slots.clone().acquire_owned()).await else { return Err(busy()) };
         // Another request with the same password may have been before this one.
         if let Some(right) = self.known(user, &tag) {
             return Ok(right);
         }
-        let (hash, cost) = (user.map(|user| user.hash.clone()), users.cost);
+        let (user, cost, wrong) = (user.cloned(), users.cost, self.wrong.clone());
         let compute = move || {
-            // The slot goes along: a client that hangs up makes no room before the work ends.
+            // The slot goes along: a client that hangs up makes no room before the work ends. What is found
+            // is remembered all the same: a scraper that gave up is known when it comes again.
             let _slot = slot;
-            verify(&credentials.password, hash.as_ref(), cost)
+            let right = verify(&credentials.password, user.as_ref().map(|user| &user.hash), cost);
+            match user.filter(|_| right) {
+                Some(user) => *user.right.lock().unwrap_or_else(PoisonError::into_inner) = Some(tag),
+                None => wrong.lock().unwrap_or_else(PoisonError::into_inner).insert(&tag),
+            }
+            right
         };
-        let right = tokio::task::spawn_blocking(compute).await.map_err(|_| {
+        tokio::task::spawn_blocking(compute).await.map_err(|_| {
             error!("The check of a password failed by a defect of the exporter; please report it");
             Refusal::Busy
-        })?;
-        match user.filter(|_| right) {
-            Some(user) => *user.right.lock().unwrap_or_else(PoisonError::into_inner) = Some(tag),
-            None => self.wrong.lock().unwrap_or_else(PoisonError::into_inner).insert(&tag),
-        }
-        Ok(right)
+        })
     }
 
     /// What was found of it before.
@@ -230,3 +237,6 @@ impl std::fmt::Debug for Passwords {
         f.write_str("Passwords")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use remote_assistance_exporter::config::WebConfig;
 use remote_assistance_exporter::web::Access;
 
 use super::client::Response;
+use super::crowds::connect_from;
 use super::{Server, until, within};
 
 fn config(yaml: &str) -> WebConfig {
@@ -145,15 +146,16 @@ async fn a_flood_of_wrong_passwords_stops_no_scrape_whose_password_is_known() {
     let right = authorization("a", "right");
     assert_eq!(get(&server, &right).await.status, 200);
     let mut flood = tokio::task::JoinSet::new();
-    for number in 0..100 {
-        let mut client = server.connect().await;
+    for number in 0..40 {
+        // As many as may wait, from five addresses.
+        let mut client = connect_from([127, 0, 1, 1 + number % 5], &server).await;
         flood.spawn(async move {
             let wrong = authorization(if number % 2 == 0 { "a" } else { "b" }, &number.to_string());
             client.request_with("GET", "/metrics", &wrong).await.status
         });
     }
     let mut scrapes = 0;
-    while flood.len() > 50 {
+    while flood.len() > 20 {
         assert_eq!(get(&server, &right).await.status, 200);
         scrapes += 1;
         while flood.try_join_next().is_some_and(|status| [401, 503].contains(&status.unwrap())) {}
@@ -162,4 +164,19 @@ async fn a_flood_of_wrong_passwords_stops_no_scrape_whose_password_is_known() {
     let statuses = within(flood.join_all()).await;
     assert!(statuses.iter().all(|status| [401, 503].contains(status)), "{statuses:?}");
     assert_eq!(get(&server, &right).await.status, 200);
+}
+
+/// As after a restart, when no password is known.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_wrong_passwords_from_one_address_stops_no_scrape_whose_password_is_new() {
+    let (server, _) = with(&users(&[("a", "right", 9)]));
+    let mut flood = tokio::task::JoinSet::new();
+    for number in 0..100 {
+        let mut client = connect_from([127, 0, 1, 1], &server).await;
+        let wrong = authorization("a", &number.to_string());
+        flood.spawn(async move { client.request_with("GET", "/metrics", &wrong).await.status });
+    }
+    // There are no seats left to whoever floods.
+    while within(flood.join_next()).await.unwrap().unwrap() != 503 {}
+    assert_eq!(get(&server, &authorization("a", "right")).await.status, 200);
 }
