@@ -201,8 +201,8 @@ async fn scrape(server: &Arc<Server>, wanted: Wanted) -> Answer {
         return Answer::text(StatusCode::SERVICE_UNAVAILABLE, message).with(RETRY_AFTER, RETRY_AFTER_SECONDS);
     };
     let exposition = &server.state.exposition;
-    if exposition.is_ready(wanted) {
-        return exposed(exposition.render(wanted), permit);
+    if let Some(rendered) = exposition.render_if_ready(wanted) {
+        return exposed(rendered, permit);
     }
     let exposition = exposition.clone();
     // The permit goes along: a client that hangs up does not make room for another before the work ends.
