@@ -67,14 +67,20 @@ impl Exposition {
         Self(Arc::new(Parts { cached, live: Rendering::new(live) }))
     }
 
-    /// Whether [`Exposition::render`] only has to put together what was encoded, and to encode what is
-    /// small: some microseconds. Otherwise it computes for milliseconds or reads files, so an
+    /// Puts together what was encoded already, and encodes what is small: some microseconds. `None` where
+    /// there is more to do: [`Exposition::render`] computes for milliseconds or reads files then, so an
     /// asynchronous caller does it on a thread that may block.
-    pub fn is_ready(&self, wanted: Wanted) -> bool {
-        self.0.cached.iter().all(|part| {
-            part.ready(wanted.format.lines())
-                .is_some_and(|encoded| wanted.encoding == Encoding::Identity || encoded.compressed_already().is_some())
-        })
+    ///
+    /// # Errors
+    /// As [`Exposition::render`].
+    pub fn render_if_ready(&self, wanted: Wanted) -> Option<prometheus::Result<Rendered>> {
+        let lines = wanted.format.lines();
+        let packed =
+            |encoded: &Arc<Encoded>| wanted.encoding == Encoding::Identity || encoded.compressed_already().is_some();
+        // Each part is looked at once: a second look might meet a newer version that is not ready.
+        let cached: Vec<_> =
+            self.0.cached.iter().map(|part| part.ready(lines).filter(packed)).collect::<Option<_>>()?;
+        Some(self.put_together(wanted, &cached))
     }
 
     /// Gathers and encodes what has changed, and puts it together.
@@ -84,10 +90,14 @@ impl Exposition {
     pub fn render(&self, wanted: Wanted) -> prometheus::Result<Rendered> {
         let lines = wanted.format.lines();
         let cached = self.0.cached.iter().map(|part| part.get(lines)).collect::<prometheus::Result<Vec<_>>>()?;
-        let live = self.0.live.bytes(lines)?;
+        self.put_together(wanted, &cached)
+    }
+
+    fn put_together(&self, wanted: Wanted, cached: &[Arc<Encoded>]) -> prometheus::Result<Rendered> {
+        let live = self.0.live.bytes(wanted.format.lines())?;
         let (content_encoding, body) = match wanted.encoding {
-            Encoding::Identity => (None, plain(&cached, live)),
-            Encoding::Gzip => (Some("gzip"), packed(&cached, &live)?),
+            Encoding::Identity => (None, plain(cached, live)),
+            Encoding::Gzip => (Some("gzip"), packed(cached, &live)?),
         };
         Ok(Rendered { content_type: wanted.format.content_type(wanted.escaping), content_encoding, body })
     }
@@ -130,16 +140,18 @@ mod tests {
     use super::format::Lines;
     use super::*;
 
-    /// A part whose one counter is its version, and how often it was gathered.
+    /// A part whose one counter is its version, by how much that rises after each look at it, and how often
+    /// it was gathered.
     #[derive(Clone, Default)]
     struct Fish {
         version: Arc<AtomicU64>,
+        rise: Arc<AtomicU64>,
         gathered: Arc<AtomicU64>,
     }
 
     impl Versioned for Fish {
         fn version(&self) -> u64 {
-            self.version.load(Ordering::SeqCst)
+            self.version.fetch_add(self.rise.load(Ordering::SeqCst), Ordering::SeqCst)
         }
 
         fn gather(&self) -> Vec<MetricFamily> {
@@ -182,23 +194,38 @@ mod tests {
     fn a_part_is_encoded_once_for_each_version_and_kind_of_lines() {
         let (exposition, fish) = exposition();
         let gathered = || fish.gathered.load(Ordering::SeqCst);
+        let is_ready = |wanted| exposition.render_if_ready(wanted).is_some();
         let text = wanted(Format::Text, Encoding::Identity);
-        assert!(!exposition.is_ready(text));
+        assert!(!is_ready(text));
         for format in [Format::Text, Format::Text1, Format::Text] {
             exposition.render(wanted(format, Encoding::Identity)).unwrap();
         }
         assert_eq!(gathered(), 1);
-        assert!(exposition.is_ready(text));
+        assert!(is_ready(text));
         let packed = wanted(Format::Text, Encoding::Gzip);
-        assert!(!exposition.is_ready(packed));
+        assert!(!is_ready(packed));
         exposition.render(packed).unwrap();
-        assert!(exposition.is_ready(packed));
+        assert!(is_ready(packed));
         assert_eq!(gathered(), 1);
         fish.version.store(7, Ordering::SeqCst);
-        assert!(!exposition.is_ready(text) && !exposition.is_ready(packed));
+        assert!(!is_ready(text) && !is_ready(packed));
         let text = String::from_utf8(exposition.render(text).unwrap().bytes()).unwrap();
         assert!(text.contains("\nfish_total 7\n") && text.contains("\nscrapes_total 3\n"), "{text}");
         assert_eq!(gathered(), 2);
+    }
+
+    #[test]
+    fn what_is_ready_is_rendered_though_a_newer_version_comes_meanwhile() {
+        for encoding in [Encoding::Identity, Encoding::Gzip] {
+            let (exposition, fish) = exposition();
+            let wanted = wanted(Format::Text, encoding);
+            let first = exposition.render(wanted).unwrap();
+            fish.rise.store(1, Ordering::SeqCst);
+            let ready = exposition.render_if_ready(wanted).unwrap().unwrap();
+            assert_eq!(ready.bytes(), first.bytes());
+            assert_eq!(fish.gathered.load(Ordering::SeqCst), 1, "it does not encode");
+            assert!(exposition.render_if_ready(wanted).is_none(), "the newer one has yet to be encoded");
+        }
     }
 
     #[test]

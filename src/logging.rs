@@ -24,6 +24,8 @@ use crate::clock;
 
 /// The target of this program's own events.
 const OURS: &str = "remote_assistance_exporter";
+/// Errors behind an error that are told. HTTP over TLS over a socket has about four.
+const MAX_CAUSES: usize = 8;
 /// Libraries that may log at `debug`: their events there hold hosts and sizes. At `trace` some of them
 /// show headers and bodies, with tokens; `h2` tells of each frame at `debug` already.
 const TALKATIVE: &[&str] = &["hyper", "hyper_util"];
@@ -182,8 +184,22 @@ impl Visit for Fields {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.set(field, Value::from(value.to_string()));
+        self.set(field, Value::from(with_causes(value)));
     }
+}
+
+/// What an error says, and why: many say only what failed, and leave the reason to the error behind them.
+fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |cause| cause.source()).take(MAX_CAUSES) {
+        let cause = cause.to_string();
+        // Some say it themselves.
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 /// A line that is being written. A key that is there already is left as it is: the event's own word
@@ -317,6 +333,24 @@ mod tests {
             "what": "Some(\"x\\n\")", "tenant": "contoso",
         });
         assert_eq!(Value::Object(object), expected);
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes_each_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{0}")]
+        struct Told(&'static str, #[source] Option<Box<Told>>);
+        let told = |texts: &[&'static str]| {
+            let error = texts.iter().rev().fold(None, |cause, text| Some(Box::new(Told(text, cause)))).unwrap();
+            let lines = log(LogLevel::Info, LogFormat::Logfmt, || {
+                info!(error = &*error as &dyn std::error::Error, "x");
+            });
+            without_time(&lines[0]).trim_end().strip_prefix("level=info msg=x error=").unwrap().to_owned()
+        };
+        assert_eq!(told(&["closed"]), "closed");
+        assert_eq!(told(&["cannot write", "broken pipe"]), r#""cannot write: broken pipe""#);
+        assert_eq!(told(&["a: b", "b", "c"]), r#""a: b: c""#);
+        assert_eq!(told(&["no", "1", "2", "3", "4", "5", "6", "7", "8", "9"]), r#""no: 1: 2: 3: 4: 5: 6: 7: 8""#);
     }
 
     #[test]

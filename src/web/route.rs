@@ -229,8 +229,8 @@ async fn scrape(server: &Arc<Server>, wanted: Wanted, client: Client) -> Answer 
         }
     };
     let exposition = &server.state.exposition;
-    if exposition.is_ready(wanted) {
-        return exposed(exposition.render(wanted), place);
+    if let Some(rendered) = exposition.render_if_ready(wanted) {
+        return exposed(rendered, place);
     }
     let exposition = exposition.clone();
     // The place goes along: a client that hangs up does not make room for another before the work ends.
