@@ -53,6 +53,10 @@ pub use access::{Access, AccessError};
 pub use listen::{Listener, Passed, SocketError, bind};
 pub use route::{InvalidTelemetryPath, check_telemetry_path};
 
+/// Pages that are made anew for each request, at a time, and half of them for one client. With a thousand
+/// tenants that fail each is some 2.5 MB.
+const PAGES: usize = 32;
+
 /// What the server serves, and how.
 #[derive(Debug)]
 pub struct State {
@@ -141,6 +145,7 @@ pub async fn serve<L: Into<Listener>>(listeners: Vec<L>, stop: CancellationToken
         policy: page::policy(),
         routes,
         scrapes: Shares::new(scrapes, share),
+        pages: Shares::new(PAGES, PAGES / 2),
         ready: AtomicBool::new(false),
         state,
     });
@@ -157,6 +162,8 @@ struct Server {
     policy: HeaderValue,
     /// A place for each scrape that is rendered or not yet sent.
     scrapes: Arc<Shares>,
+    /// A place for each page that was made for its request and is not yet sent.
+    pages: Arc<Shares>,
     /// Once ready, always ready.
     ready: AtomicBool,
 }

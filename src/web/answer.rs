@@ -56,18 +56,22 @@ impl Answer {
         }
     }
 
-    /// Metrics. The place is given back when the client has them.
-    pub fn metrics(rendered: Rendered, place: Place) -> Self {
+    /// The same with a place that is given back when the client has the answer.
+    pub fn holding(self, place: Place) -> Self {
+        Self { place: Some(place), ..self }
+    }
+
+    /// Metrics.
+    pub fn metrics(rendered: Rendered) -> Self {
         let content_type = match HeaderValue::try_from(&*rendered.content_type) {
             Ok(content_type) => content_type,
             Err(error) => return Self::internal(&error),
         };
         let answer = Self::new(StatusCode::OK, content_type, rendered.body);
-        let answer = match rendered.content_encoding {
+        match rendered.content_encoding {
             Some(encoding) => answer.with(CONTENT_ENCODING, encoding),
             None => answer,
-        };
-        Self { place: Some(place), ..answer }
+        }
     }
 
     /// What could not be made, by a defect of ours.

@@ -96,10 +96,10 @@ impl Routes {
         declare(READY, &[200, 503]);
         declare(RELOAD, if self.lifecycle { &[200, 500, 503, 504] } else { &[403] });
         declare(CONFIG, &[200]);
-        declare(STATUS, &[200]);
+        declare(STATUS, &[200, 503]);
         declare(OTHER, &[400, 404, 405]);
         if self.find(LANDING) == Some(Route::Landing) {
-            declare(LANDING, &[200]);
+            declare(LANDING, &[200, 503]);
         }
     }
 }
@@ -186,7 +186,9 @@ async fn admitted(server: &Arc<Server>, route: Option<Route>, request: &Request<
 
 async fn respond(server: &Arc<Server>, route: Route, headers: &HeaderMap, client: Client) -> Answer {
     match route {
-        Route::Landing => Answer::html(landing::page(&server.state, ready(server)), &server.policy),
+        Route::Landing => {
+            made(server, client, || Answer::html(landing::page(&server.state, ready(server)), &server.policy))
+        }
         Route::Telemetry => scrape(server, Wanted::from_headers(headers), client).await,
         Route::Healthy => match server.state.status.stalled() {
             stalled if stalled.is_empty() => Answer::text(StatusCode::OK, "Healthy.\n"),
@@ -202,7 +204,18 @@ async fn respond(server: &Arc<Server>, route: Route, headers: &HeaderMap, client
             Some(configuration) => Answer::text(StatusCode::OK, configuration.yaml),
             None => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "No configuration is loaded yet.\n"),
         },
-        Route::Status => Answer::json(&StatusPage::new(&server.state, ready(server))),
+        Route::Status => made(server, client, || Answer::json(&StatusPage::new(&server.state, ready(server)))),
+    }
+}
+
+/// A page that is made for its request, and in memory until it is sent.
+fn made(server: &Server, client: Client, page: impl FnOnce() -> Answer) -> Answer {
+    match server.pages.take(client) {
+        Ok(place) => page().holding(place),
+        Err(Full::Taken(_) | Full::Share(_)) => {
+            Answer::text(StatusCode::SERVICE_UNAVAILABLE, "Too many pages are being served; try again later.\n")
+                .with(RETRY_AFTER, RETRY_AFTER_SECONDS)
+        }
     }
 }
 
@@ -243,7 +256,7 @@ async fn scrape(server: &Arc<Server>, wanted: Wanted, client: Client) -> Answer 
 
 fn exposed(rendered: prometheus::Result<Rendered>, place: Place) -> Answer {
     match rendered {
-        Ok(rendered) => Answer::metrics(rendered, place),
+        Ok(rendered) => Answer::metrics(rendered).holding(place),
         Err(error) => Answer::internal(&error),
     }
 }

@@ -182,11 +182,15 @@ fn closed_windows_of_one_address_leave_scrapes_for_others() {
     let address = exporter.address();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let client = Client { protocols: vec!["h2"], ..Client::new(&site.authority.certificate) };
-    let connections = (0..2).map(|_| runtime.block_on(closed_windows(client.config(), address)));
-    let statuses: Vec<u16> = connections.flatten().collect();
-    let of = |status: u16| statuses.iter().filter(|found| **found == status).count();
-    // Half of the forty that are served at a time.
-    assert_eq!((of(200), of(503)), (20, 30), "{statuses:?}");
+    let statuses = |path| {
+        let connections = (0..2).map(|_| runtime.block_on(closed_windows(client.config(), address, path)));
+        let statuses: Vec<u16> = connections.flatten().collect();
+        let of = |status: u16| statuses.iter().filter(|found| **found == status).count();
+        (of(200), of(503))
+    };
+    // Half of the forty scrapes, and of the thirty-two pages, that are served at a time.
+    assert_eq!(statuses("/metrics"), (20, 30));
+    assert_eq!(statuses("/"), (16, 34));
     for _ in 0..5 {
         scraped(&site, address);
     }
@@ -195,7 +199,7 @@ fn closed_windows_of_one_address_leave_scrapes_for_others() {
 
 /// Asks 25 times on one connection from another address of this machine; the statuses. The connection stays
 /// as long as the runtime.
-async fn closed_windows(config: std::sync::Arc<rustls::ClientConfig>, address: SocketAddr) -> Vec<u16> {
+async fn closed_windows(config: std::sync::Arc<rustls::ClientConfig>, address: SocketAddr, path: &str) -> Vec<u16> {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.1.1:0".parse().unwrap()).unwrap();
     let stream = socket.connect(address).await.unwrap();
@@ -207,7 +211,7 @@ async fn closed_windows(config: std::sync::Arc<rustls::ClientConfig>, address: S
     let (mut statuses, mut answers) = (Vec::new(), Vec::new());
     for _ in 0..25 {
         sender = sender.ready().await.unwrap();
-        let request = http::Request::get("https://localhost/metrics").body(()).unwrap();
+        let request = http::Request::get(format!("https://localhost{path}")).body(()).unwrap();
         let answer = sender.send_request(request, true).unwrap().0.await.unwrap();
         statuses.push(answer.status().as_u16());
         answers.push(answer);
