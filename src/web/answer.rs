@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use tracing::error;
@@ -91,8 +92,14 @@ impl Answer {
         self
     }
 
+    /// The same without its body, as HEAD is answered. Over HTTP/1.1 hyper leaves the body out; over HTTP/2
+    /// it would send it, and clients take that for a broken stream.
+    pub fn without_body(mut self) -> Self {
+        let length = self.body.drain(..).map(|piece| piece.len()).sum::<usize>();
+        self.with_value(CONTENT_LENGTH, HeaderValue::from(length))
+    }
+
     /// The request is in flight, the connection answering, and the place taken, until the body is gone.
-    /// hyper leaves the body out for HEAD.
     pub fn into_response(self, held: (InFlight, Option<Answering>)) -> Response<Body> {
         let mut response = Response::new(Body::new(self.body, (held, self.place)));
         *response.status_mut() = self.status;

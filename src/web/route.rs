@@ -149,6 +149,9 @@ pub(super) async fn answer(
         Some(_) if superseded.is_cancelled() => refusal::superseded(request.version()),
         Some(answering) => checked(&server, &access, route, &request, answering.client()).await,
     };
+    if request.method() == Method::HEAD {
+        answer = answer.without_body();
+    }
     access.decorate(&mut answer.headers);
     server.state.http.answered(server.routes.label(route), answer.status.as_u16(), arrived.elapsed());
     answer.into_response((in_flight, answering))

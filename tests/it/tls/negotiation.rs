@@ -42,6 +42,12 @@ fn curl_and_openssl_are_served() {
         assert_eq!(said, format!("{version} 200"), "{flags:?}");
         assert!(page.ends_with('\n') && page.contains("\nremote_assistance_exporter_build_info{"), "{flags:?}: {page}");
     }
+    for flags in [&["--head"][..], &["--head", "--http1.1"]] {
+        let ((succeeded, said), head) = curl(flags);
+        assert!(succeeded && said.ends_with(" 200"), "{flags:?}: {said}");
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        assert!(length.parse::<usize>().unwrap() > 1000 && head.ends_with("\r\n\r\n"), "{flags:?}: {head}");
+    }
     let address = address.to_string();
     for (flag, said) in
         [("-tls1_2", "Protocol  : TLSv1.2"), ("-tls1_3", "New, TLSv1.3, Cipher is TLS_AES_256_GCM_SHA384")]
