@@ -80,13 +80,14 @@ impl Access {
     }
 
     /// Puts another web configuration in force. Requests under way keep to the one before. So do connections,
-    /// unless what they have to prove differs: then they end after the requests under way. What is known of passwords and of the rate goes on where its part of the configuration is the same.
+    /// unless what they have to prove differs: then they end after the requests under way. What is known of
+    /// passwords and of the rate goes on where its part of the configuration is the same.
     ///
     /// # Errors
     /// [`AccessError`]; then the one before stays in force.
     pub fn replace(&self, config: &WebConfig) -> Result<(), AccessError> {
-        let rules = Rules::new(config, &self.current())?;
         let before = self.current();
+        let rules = Rules::new(config, &before)?;
         if rules.door != before.door {
             // First this: whoever sees the new rules sees as well that the old door is closed.
             before.superseded.cancel();
@@ -134,8 +135,8 @@ impl Rules {
         })
     }
 
-    /// Whether a request of this client with these headers is answered. The rate limit comes first, as it does elsewhere:
-    /// it also bounds how many passwords can be tried.
+    /// Whether a request of this client with these headers is answered. The rate limit comes first, as it does
+    /// elsewhere: it also bounds how many passwords can be tried.
     ///
     /// # Errors
     /// Why it is not.

@@ -215,10 +215,8 @@ async fn respond(server: &Arc<Server>, route: Route, headers: &HeaderMap, client
 fn made(server: &Server, client: Client, page: impl FnOnce() -> Answer) -> Answer {
     match server.pages.take(client) {
         Ok(place) => page().holding(place),
-        Err(Full::Taken(_) | Full::Share(_)) => {
-            Answer::text(StatusCode::SERVICE_UNAVAILABLE, "Too many pages are being served; try again later.\n")
-                .with(RETRY_AFTER, RETRY_AFTER_SECONDS)
-        }
+        Err(_) => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "Too many pages are being served; try again later.\n")
+            .with(RETRY_AFTER, RETRY_AFTER_SECONDS),
     }
 }
 
