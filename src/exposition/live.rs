@@ -1,7 +1,8 @@
-//! The part that changes with each scrape. What stands between its numbers is encoded once for each
-//! set of series; a scrape only fills in the numbers.
+//! The part that changes with each scrape. It is encoded once for each set of series; a scrape only
+//! writes the numbers that are others now.
 
 use std::io::Write;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -10,22 +11,25 @@ use super::format::Lines;
 use super::openmetrics::Float;
 use crate::metrics::{Live, Number, Numbers};
 
-/// The longest that a number usually gets, for the room that is reserved.
-const NUMBER_BYTES: usize = 12;
+/// Numbers that may have changed since a template was filled before it is filled anew: a scrape changes
+/// the buckets, sum and count of one path, and the counter of one code.
+const CHANGED: usize = 32;
+/// Room for numbers that have become longer.
+const LONGER_BYTES: usize = 512;
 
-/// A part of the exposition with what is between its numbers, in every format that was asked for.
+/// A part of the exposition as it was a moment ago, in every format that was asked for.
 pub(super) struct Rendering {
     part: Box<dyn Live>,
     templates: [ArcSwapOption<Template>; Lines::ALL.len()],
 }
 
-/// Lines of text without their numbers.
+/// Lines of text, and where their numbers stand.
 struct Template {
     shape: u64,
-    /// The text before each number and after the last one.
     text: Vec<u8>,
-    /// Where in it the numbers belong.
-    places: Vec<usize>,
+    places: Vec<Range<usize>>,
+    /// The numbers in `text`: none where it is not known which these are.
+    numbers: Vec<Number>,
 }
 
 impl Rendering {
@@ -50,54 +54,56 @@ impl Rendering {
             return Ok(None);
         }
         let Some(numbers) = self.part.numbers() else { return Ok(None) };
-        let known = self.templates[lines as usize].load_full().filter(|known| known.fits(&numbers));
+        let kept = &self.templates[lines as usize];
+        let known = kept.load_full().filter(|known| known.fits(&numbers));
         let template = match known {
             Some(known) => known,
-            None => {
-                let made = Arc::new(Template::new(numbers.shape, &lines.encode(&self.part.gather())?));
-                if !made.fits(&numbers) {
-                    return Ok(None);
-                }
-                self.templates[lines as usize].store(Some(made.clone()));
-                made
-            }
+            None => Arc::new(Template::new(numbers.shape, lines.encode(&self.part.gather())?)),
         };
-        Ok(Some(template.fill_in(lines, &numbers.values)))
+        if !template.fits(&numbers) {
+            return Ok(None);
+        }
+        let (text, changed) = template.fill_in(lines, &numbers.values);
+        if changed > CHANGED || template.numbers.is_empty() {
+            let filled = Template { numbers: numbers.values, ..Template::new(numbers.shape, text.clone()) };
+            kept.store(Some(Arc::new(filled)));
+        }
+        Ok(Some(text))
     }
 }
 
 impl Template {
     /// Of encoded families: each line that is no comment ends in a number.
-    fn new(shape: u64, encoded: &[u8]) -> Self {
-        let (mut text, mut places) = (String::new(), Vec::new());
-        for line in String::from_utf8_lossy(encoded).lines() {
-            match line.rsplit_once(' ') {
-                Some((sample, _)) if !line.starts_with('#') => {
-                    text += sample;
-                    text.push(' ');
-                    places.push(text.len());
-                }
-                _ => text += line,
+    fn new(shape: u64, text: Vec<u8>) -> Self {
+        let (mut places, mut end) = (Vec::new(), 0);
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            end += line.len();
+            let number = line.iter().rev().position(|byte| *byte == b' ');
+            if let (Some(length), false) = (number, line.starts_with(b"#")) {
+                places.push(end - length..end - 1);
             }
-            text.push('\n');
         }
-        Self { shape, text: text.into_bytes(), places }
+        Self { shape, text, places, numbers: Vec::new() }
     }
 
     fn fits(&self, numbers: &Numbers) -> bool {
         (self.shape, self.places.len()) == (numbers.shape, numbers.values.len())
     }
 
-    fn fill_in(&self, lines: Lines, numbers: &[Number]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.text.len() + numbers.len() * NUMBER_BYTES);
-        let mut from = 0;
-        for (place, number) in self.places.iter().zip(numbers) {
-            out.extend_from_slice(&self.text[from..*place]);
+    /// The text with these numbers, and how many of them were others before.
+    fn fill_in(&self, lines: Lines, numbers: &[Number]) -> (Vec<u8>, usize) {
+        let mut out = Vec::with_capacity(self.text.len() + LONGER_BYTES);
+        let (mut from, mut changed) = (0, 0);
+        for (position, (place, number)) in self.places.iter().zip(numbers).enumerate() {
+            if self.numbers.get(position).is_some_and(|known| known.is_written_as(*number)) {
+                continue;
+            }
+            out.extend_from_slice(&self.text[from..place.start]);
             write(&mut out, lines, *number);
-            from = *place;
+            (from, changed) = (place.end, changed + 1);
         }
         out.extend_from_slice(&self.text[from..]);
-        out
+        (out, changed)
     }
 }
 
@@ -180,11 +186,10 @@ mod tests {
             gauge.set(value);
             for lines in [Lines::Text, Lines::OpenMetrics] {
                 let encoded = lines.encode(&prometheus::core::Collector::collect(&gauge)).unwrap();
-                let template = Template::new(0, &encoded);
-                assert_eq!(
-                    String::from_utf8(template.fill_in(lines, &[Number::Value(value)])).unwrap(),
-                    String::from_utf8(encoded).unwrap()
-                );
+                let template = Template::new(0, encoded.clone());
+                let (text, changed) = template.fill_in(lines, &[Number::Value(value)]);
+                assert_eq!(String::from_utf8(text).unwrap(), String::from_utf8(encoded).unwrap());
+                assert_eq!(changed, 1);
             }
         }
     }
@@ -192,18 +197,20 @@ mod tests {
     #[test]
     fn families_are_made_once_for_each_set_of_series() {
         let counted = Counted(http(), Arc::default());
-        let rendering = Rendering::new(counted.clone());
         let made = || *counted.1.lock().unwrap();
-        for _ in 0..3 {
-            counted.0.answered("/metrics", 200, Duration::ZERO);
-            rendering.bytes(Lines::Text).unwrap();
+        for lines in [Lines::Text, Lines::OpenMetrics] {
+            let (rendering, before) = (Rendering::new(counted.clone()), made());
+            for _ in 0..3 {
+                counted.0.answered("/metrics", 200, Duration::ZERO);
+                rendering.bytes(lines).unwrap();
+            }
+            assert_eq!(made(), before + 1, "{lines:?}");
+            counted.0.answered(if lines == Lines::Text { "a" } else { "b" }, 404, Duration::ZERO);
+            for _ in 0..3 {
+                rendering.bytes(lines).unwrap();
+            }
+            assert_eq!(made(), before + 2, "{lines:?}");
         }
-        assert_eq!(made(), 1);
-        counted.0.answered("other", 404, Duration::ZERO);
-        for _ in 0..3 {
-            rendering.bytes(Lines::Text).unwrap();
-        }
-        assert_eq!(made(), 2);
     }
 
     #[test]

@@ -33,6 +33,17 @@ pub enum Number {
     Value(f64),
 }
 
+impl Number {
+    /// Whether both are the same text: as numbers, zero equals negative zero, and NaN not even itself.
+    pub fn is_written_as(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Count(one), Self::Count(other)) => one == other,
+            (Self::Value(one), Self::Value(other)) => one.to_bits() == other.to_bits(),
+            _ => false,
+        }
+    }
+}
+
 /// Rendered whole each time.
 impl Live for Registry {
     fn gather(&self) -> Vec<MetricFamily> {
