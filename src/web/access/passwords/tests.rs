@@ -71,3 +71,52 @@ async fn a_client_leaves_seats_to_others() {
     drop((waiting, turns));
     assert_eq!(other.await, Ok(()));
 }
+
+/// bcrypt, and how much of it was done: the costs, whose steps double the work.
+#[derive(Default)]
+struct Counted(Mutex<Vec<u32>>);
+
+impl Work for Counted {
+    fn verify(&self, password: &[u8], hash: &PasswordHash) -> bool {
+        self.0.lock().unwrap().push(hash.cost());
+        Bcrypt.verify(password, hash)
+    }
+
+    fn spend(&self, password: &[u8], cost: u32) {
+        self.0.lock().unwrap().push(cost);
+        Bcrypt.spend(password, cost);
+    }
+}
+
+#[tokio::test]
+async fn whether_a_user_exists_and_which_hash_is_theirs_cannot_be_told_by_the_work() {
+    let hash = |cost| bcrypt::hash("right", cost).unwrap();
+    let yaml = format!("basic_auth_users: {{cheap: {}, mean: {}, dear: {}}}", hash(4), hash(5), hash(7));
+    let config = WebConfig::from_yaml(&yaml, Path::new("web.yml")).unwrap();
+    let users = Users::new(&config.users, &Users::default());
+    let counted = Arc::new(Counted::default());
+    let passwords = Passwords { bcrypt: counted.clone(), ..Passwords::default() };
+    let as_user = |name: &str, password: &str| {
+        let value = format!("Basic {}", STANDARD.encode(format!("{name}:{password}")));
+        HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())])
+    };
+    for (name, password, right) in [
+        ("nobody", "right", false),
+        ("", "", false),
+        ("cheap", "wrong", false),
+        ("mean", "wrong", false),
+        ("dear", "wrong", false),
+        ("cheap", "right", true),
+        ("mean", "right", true),
+        ("dear", "right", true),
+    ] {
+        let answer = passwords.check(&users, ALICE, &as_user(name, password)).await;
+        assert_eq!(answer.is_ok(), right, "{name}: {password}");
+        let costs = std::mem::take(&mut *counted.0.lock().unwrap());
+        let work: u32 = costs.iter().map(|cost| 1 << cost).sum();
+        assert_eq!(work, 1 << 7, "{name}: {password}: {costs:?}");
+        // What is known costs nothing, for anybody.
+        assert_eq!(passwords.check(&users, ALICE, &as_user(name, password)).await.is_ok(), right);
+        assert_eq!(*counted.0.lock().unwrap(), [0; 0], "{name}: {password}");
+    }
+}
