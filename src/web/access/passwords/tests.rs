@@ -141,18 +141,20 @@ async fn a_user_who_stays_the_same_is_known_after_a_change() {
     }
     assert_eq!(std::mem::take(&mut *counted.0.lock().unwrap()), [4, 4]);
     let after = Rules::new(&config(&format!(", b: {HASH}")), &rules).unwrap();
+    assert!(Arc::ptr_eq(&rules.passwords, &after.passwords));
     for (password, right) in [("right", true), ("wrong", false)] {
         assert_eq!(after.admit(ALICE, &headers(password)).await.is_ok(), right);
     }
     assert_eq!(*counted.0.lock().unwrap(), [0; 0], "nothing is computed again");
 }
 
-/// Work that ends when it is told to.
-struct Held(Mutex<mpsc::Receiver<()>>);
+/// Work that tells when it begins, and ends when it is told to.
+struct Held(mpsc::Sender<()>, Mutex<mpsc::Receiver<()>>);
 
 impl Work for Held {
     fn verify(&self, _: &[u8], _: &PasswordHash) -> bool {
-        self.0.lock().unwrap().recv().unwrap();
+        self.0.send(()).unwrap();
+        self.1.lock().unwrap().recv().unwrap();
         true
     }
 
@@ -162,10 +164,11 @@ impl Work for Held {
 /// Whoever asks and hangs up at once has one password checked at a time, like everybody.
 #[tokio::test]
 async fn a_client_that_gives_up_makes_no_room_before_its_check_ends() {
-    let (end, held) = mpsc::channel();
+    let (begin, begun) = mpsc::channel();
+    let (end, ended) = mpsc::channel();
     let passwords = Passwords {
         slots: Arc::new(Semaphore::new(1)),
-        bcrypt: Arc::new(Held(Mutex::new(held))),
+        bcrypt: Arc::new(Held(begin, Mutex::new(ended))),
         ..Passwords::default()
     };
     let (users, headers) = (users("right"), headers("right"));
@@ -173,6 +176,7 @@ async fn a_client_that_gives_up_makes_no_room_before_its_check_ends() {
         let mut check = std::pin::pin!(passwords.check(&users, ALICE, &headers));
         assert!(begins(check.as_mut()).await);
     }
+    begun.recv_timeout(Duration::from_secs(20)).unwrap();
     assert_eq!(passwords.slots.available_permits(), 0, "it is still being computed");
     // Nor does the next one begin.
     let mut next = std::pin::pin!(passwords.check(&users, ALICE, &headers));
