@@ -145,8 +145,8 @@ label! {
 /// After how many poll intervals without a success what is shown is old. One poll may be late, and the
 /// next one fail.
 pub const STALE_AFTER_INTERVALS: u32 = 3;
-/// How long before its end a credential's certificate wants a look. Who has to order one needs weeks.
-pub const CREDENTIAL_NOTICE: TimeDelta = TimeDelta::days(30);
+/// How long before its end a certificate wants a look. Who has to order one needs weeks.
+pub const CERTIFICATE_NOTICE: TimeDelta = TimeDelta::days(30);
 
 impl TenantStatus {
     /// How it is doing.
@@ -171,9 +171,9 @@ impl TenantStatus {
         self.last_success.is_some_and(|then| (now - then).as_seconds_f64() > patience)
     }
 
-    /// Whether its credential's certificate expires within [`CREDENTIAL_NOTICE`], or has expired.
+    /// Whether its credential's certificate expires within [`CERTIFICATE_NOTICE`], or has expired.
     pub fn credential_ends(&self, now: DateTime<Utc>) -> bool {
-        self.credential_expires.is_some_and(|end| end - now < CREDENTIAL_NOTICE)
+        self.credential_expires.is_some_and(|end| end - now < CERTIFICATE_NOTICE)
     }
 }
 
@@ -202,6 +202,24 @@ pub struct ConfigurationStatus {
     pub refused: Option<Refused>,
 }
 
+/// The web configuration in force, and whether its file holds another one.
+#[derive(Clone, Debug, Serialize)]
+pub struct WebConfigurationStatus {
+    /// Since when it is in force.
+    pub loaded: DateTime<Utc>,
+    /// Why what the file holds now is not in force, and since when; `None` where it is.
+    pub refused: Option<Refused>,
+    /// When the first of the certificates expires that the server shows; `None` without TLS.
+    pub certificate_expires: Option<DateTime<Utc>>,
+}
+
+impl WebConfigurationStatus {
+    /// The expiry, where it is within [`CERTIFICATE_NOTICE`] or has passed.
+    pub fn certificate_ends(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.certificate_expires.filter(|end| *end - now < CERTIFICATE_NOTICE)
+    }
+}
+
 /// A configuration that was not taken over.
 #[derive(Clone, Debug, Serialize)]
 pub struct Refused {
@@ -216,6 +234,7 @@ pub struct Refused {
 pub struct Status {
     tenants: Mutex<BTreeMap<Arc<str>, TenantStatus>>,
     configuration: Mutex<Option<ConfigurationStatus>>,
+    web_configuration: Mutex<Option<WebConfigurationStatus>>,
     loops: Mutex<BTreeMap<&'static str, (Instant, Duration)>>,
 }
 
@@ -253,6 +272,27 @@ impl Status {
     /// Says why another configuration was not taken over.
     pub fn configuration_refused(&self, message: String, now: DateTime<Utc>) {
         if let Some(configuration) = &mut *lock(&self.configuration) {
+            configuration.refused = Some(Refused { time: now, message });
+        }
+    }
+
+    /// The web configuration in force; `None` where there is no file of it.
+    pub fn web_configuration(&self) -> Option<WebConfigurationStatus> {
+        lock(&self.web_configuration).clone()
+    }
+
+    /// Says that the web configuration is in force that its file holds.
+    pub fn web_configured(&self, certificate_expires: Option<DateTime<Utc>>, now: DateTime<Utc>) {
+        *lock(&self.web_configuration) =
+            Some(WebConfigurationStatus { loaded: now, refused: None, certificate_expires });
+    }
+
+    /// Says why what the file of the web configuration holds is not in force. It is looked at all the time: as
+    /// long as it says the same, that holds since the first time.
+    pub fn web_configuration_refused(&self, message: String, now: DateTime<Utc>) {
+        if let Some(configuration) = &mut *lock(&self.web_configuration)
+            && configuration.refused.as_ref().is_none_or(|refused| refused.message != message)
+        {
             configuration.refused = Some(Refused { time: now, message });
         }
     }

@@ -35,6 +35,7 @@ mod route;
 mod status;
 pub mod tls;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -135,7 +136,6 @@ impl Default for Limits {
 /// Serves until the stop signal, then drains. The listeners close at the stop.
 pub async fn serve<L: Into<Listener>>(listeners: Vec<L>, stop: CancellationToken, state: State) {
     let routes = Routes::new(&state.telemetry_path, state.reloads.is_some());
-    routes.declare(&state.http, &state.access.current().refusing_codes());
     // Half of them for one client at most: it need not read what it asks for.
     let (scrapes, share) = match state.max_requests {
         0 => (usize::MAX, usize::MAX),
@@ -150,7 +150,23 @@ pub async fn serve<L: Into<Listener>>(listeners: Vec<L>, stop: CancellationToken
         state,
     });
     let listeners = listeners.into_iter().map(Into::into).collect();
-    connection::accept_all(listeners, stop, server).await;
+    tokio::select! {
+        biased;
+        never = declare(&server) => match never {},
+        () = connection::accept_all(listeners, stop, server.clone()) => {}
+    }
+}
+
+/// Starts series at zero: at once, and those of refusals as soon as there can be any.
+async fn declare(server: &Server) -> Infallible {
+    let Server { state, routes, .. } = server;
+    let mut replaced = state.access.replaced();
+    loop {
+        routes.declare(&state.http, &state.access.current().refusing_codes());
+        if replaced.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 /// What connections share.

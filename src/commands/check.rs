@@ -1,8 +1,9 @@
-//! `check`: looks at every tenant step by step, from its configuration to a first page of reports, and
+//! `check`: looks at the configurations and at every tenant step by step, from its configuration to a first page of reports, and
 //! says what is wrong and how to mend it.
 
 mod json;
 mod table;
+mod web;
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::session::Label as _;
 use crate::source::probe::{Outcome, Probe, Step, StepName};
 use crate::source::{Network, SourceError};
 use crate::status::FailureReason;
+use web::Web;
 
 /// Tenants that are looked at at the same time: most of it is waiting, and a hundred tenants whose
 /// service is down take minutes rather than an hour.
@@ -43,13 +45,18 @@ enum Verdict {
 
 /// Runs the command.
 pub(super) async fn run(cli: &Cli, flags: &Check, display: &Display, log: &mut Log) -> Result<(), Failure> {
-    let config = configuration(cli);
-    if let (CheckOutput::Json, Err(failure)) = (flags.output, &config) {
+    // Both before any tenant: with either of them refused, nothing would be served.
+    let configurations =
+        configuration(cli).and_then(|config| Ok((config, cli.web_config_file().map(Web::read).transpose()?)));
+    if let (CheckOutput::Json, Err(failure)) = (flags.output, &configurations) {
         // Whoever reads the document by a program reads it in this case too.
         print(display, &json::refused(&failure.to_string(), flags.offline, BUILD.version)?)?;
     }
-    let config = config?;
+    let (config, web) = configurations?;
     log.obey(&config);
+    if let (CheckOutput::Table, Some(web)) = (flags.output, &web) {
+        print(display, &web.text())?;
+    }
     let stop = signals::stop()?;
     let looks = begin(&config, flags.offline, display);
     let finish = async {
@@ -70,7 +77,7 @@ pub(super) async fn run(cli: &Cli, flags: &Check, display: &Display, log: &mut L
     };
     match flags.output {
         CheckOutput::Table => print(display, &table::summary(&reports))?,
-        CheckOutput::Json => print(display, &json::document(&reports, flags.offline, BUILD.version)?)?,
+        CheckOutput::Json => print(display, &json::document(web.as_ref(), &reports, flags.offline, BUILD.version)?)?,
     }
     verdict(&reports)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::exporter::{BUILD, Exporter};
+use super::exporter::{BUILD, Exporter, Parts};
 use super::log::Log;
 use super::progress::Display;
 use super::reload::{self, Load, Reloader};
@@ -63,8 +63,8 @@ pub(super) async fn serve(
     log.obey(&config);
     info!(version = BUILD.version, revision = BUILD.revision, "Starting remote-assistance-exporter");
     let exporter = Exporter::open(&config, storage, display)?;
-    let web_file =
-        cli.web_config_file().map(|path| WebFile::open(path, &exporter.parts.own)).transpose()?.map(Arc::new);
+    let Parts { own, status, .. } = &exporter.parts;
+    let web_file = cli.web_config_file().map(|path| WebFile::open(path, own, status)).transpose()?.map(Arc::new);
     for address in &listeners {
         info!(%address, telemetry_path = cli.telemetry_path(), "Listening");
     }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,7 @@ use super::Failure;
 use crate::clock;
 use crate::config::{Error, WebConfig};
 use crate::metrics::Own;
+use crate::status::Status;
 use crate::web::Access;
 
 /// How often it is looked at. A change has to be the same in two looks, so it is in force after at most twice
@@ -37,6 +39,7 @@ pub(super) struct WebFile {
     path: PathBuf,
     access: Arc<Access>,
     own: Own,
+    status: Arc<Status>,
     state: Arc<Mutex<State>>,
     /// The last look did not come to an end.
     stuck: AtomicBool,
@@ -55,9 +58,8 @@ struct State {
 
 impl WebFile {
     /// Reads the file, which has to be valid at the start.
-    pub(super) fn open(path: &Path, own: &Own) -> Result<Self, Failure> {
-        let Found { config, contents, .. } = read(path)?;
-        let access = Access::new(&config).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
+    pub(super) fn open(path: &Path, own: &Own, status: &Arc<Status>) -> Result<Self, Failure> {
+        let (Found { config, contents, .. }, access) = usable(path)?;
         if config == WebConfig::default() {
             warn!(file = %path.display(), "The web configuration is empty: everybody may read");
         }
@@ -66,6 +68,7 @@ impl WebFile {
             path: path.to_owned(),
             access: Arc::new(access),
             own: own.clone(),
+            status: status.clone(),
             state: Arc::new(Mutex::new(state)),
             stuck: AtomicBool::new(false),
         };
@@ -120,8 +123,9 @@ impl WebFile {
                 PATIENCE.as_secs()
             ),
         };
-        self.own.web_config_refused();
-        if asked || !self.stuck.swap(true, Ordering::Relaxed) {
+        self.tell_of_refusal(&problem);
+        let told = self.stuck.swap(true, Ordering::Relaxed);
+        if asked || !told {
             error!(error = %problem, "Cannot look at the web configuration; the one before stays in force");
         }
         Err(problem)
@@ -131,7 +135,8 @@ impl WebFile {
         let file = contents(&self.path);
         let contents = fingerprint(file.as_deref().map_err(|kind| *kind), &state.config);
         let settled = std::mem::replace(&mut state.seen, contents) == contents;
-        let changed = contents != state.in_force || state.refused.is_some();
+        // After a look that came to no end, what was told of it has to be taken back.
+        let changed = contents != state.in_force || state.refused.is_some() || self.stuck.load(Ordering::Relaxed);
         // Whoever asks has it read whatever it looks like.
         if !(asked || changed && settled) {
             return Ok(());
@@ -146,7 +151,7 @@ impl WebFile {
                 Ok(())
             }
             Err(problem) => {
-                self.own.web_config_refused();
+                self.tell_of_refusal(&problem);
                 if asked || state.refused.as_ref() != Some(&problem) {
                     error!(error = %problem, "Cannot reload the web configuration; the one before stays in force");
                 }
@@ -172,9 +177,29 @@ impl WebFile {
     }
 
     fn tell_of_success(&self) {
-        self.own.web_config_loaded(clock::now());
-        self.own.web_certificate(self.access.certificate_expiry());
+        let (now, expiry) = (clock::now(), self.access.certificate_expiry());
+        self.status.web_configured(expiry, now);
+        self.own.web_certificate(expiry);
+        self.own.web_config_loaded(now);
     }
+
+    fn tell_of_refusal(&self, problem: &str) {
+        self.status.web_configuration_refused(problem.to_owned(), clock::now());
+        self.own.web_config_refused();
+    }
+}
+
+/// Looks at a file as at the start: what it asks for, and when the first of the server's certificates expires.
+pub(super) fn examine(path: &Path) -> Result<(WebConfig, Option<DateTime<Utc>>), Failure> {
+    let (found, access) = usable(path)?;
+    Ok((found.config, access.certificate_expiry()))
+}
+
+/// Reads a file that has to be valid, and makes what it asks for.
+fn usable(path: &Path) -> Result<(Found, Access), Failure> {
+    let found = read(path)?;
+    let access = Access::new(&found.config).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
+    Ok((found, access))
 }
 
 /// What kept strangers or listeners out before, and would not any more.
@@ -215,4 +240,39 @@ fn fingerprint(file: Result<&[u8], ErrorKind>, config: &WebConfig) -> u64 {
 
 fn contents(file: &Path) -> Result<Vec<u8>, ErrorKind> {
     WebConfig::contents(file).map_err(|error| error.kind())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::exporter::BUILD;
+    use crate::metrics::Versioned as _;
+
+    /// The gauge, and what the pages say.
+    fn told(file: &WebFile) -> (f64, Option<String>) {
+        let families = file.own.part().gather();
+        let family = families.iter().find(|found| found.name().ends_with("exporter_web_config_last_reload_successful"));
+        let refused = file.status.web_configuration().unwrap().refused;
+        (family.unwrap().get_metric()[0].get_gauge().value(), refused.map(|refused| refused.message))
+    }
+
+    /// As on a file system of the network that is away for some minutes.
+    #[tokio::test(start_paused = true)]
+    async fn a_look_that_does_not_end_is_told_of_until_one_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("web.yml");
+        std::fs::write(&path, "rate_limit: {interval: 1s, burst: 9}\n").unwrap();
+        let own = Own::new(&BUILD, clock::now).unwrap();
+        let file = Arc::new(WebFile::open(&path, &own, &Arc::default()).unwrap());
+        assert_eq!(told(&file), (1.0, None));
+        for asked in [false, true] {
+            let reading = file.state.clone().lock_owned().await;
+            let problem = file.look(asked).await.unwrap_err();
+            assert!(problem.ends_with("takes over 60 seconds; check the file system that it is on"), "{problem}");
+            assert_eq!(told(&file), (0.0, Some(problem)));
+            drop(reading);
+            assert_eq!(file.look(false).await, Ok(()));
+            assert_eq!(told(&file), (1.0, None));
+        }
+    }
 }

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rustls::ServerConfig;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Client;
@@ -23,6 +24,8 @@ use passwords::{Passwords, Users};
 #[derive(Debug, Default)]
 pub struct Access {
     current: ArcSwap<Rules>,
+    /// Told of each exchange.
+    replaced: watch::Sender<()>,
 }
 
 /// One web configuration, ready for use.
@@ -93,7 +96,13 @@ impl Access {
             before.superseded.cancel();
         }
         self.current.store(Arc::new(rules));
+        self.replaced.send_replace(());
         Ok(())
+    }
+
+    /// Hears of each exchange from now on.
+    pub(super) fn replaced(&self) -> watch::Receiver<()> {
+        self.replaced.subscribe()
     }
 
     /// What the next connection's TLS is, `None` for plain HTTP, and what tells it to end: other rules ask

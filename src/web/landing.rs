@@ -9,13 +9,14 @@ use maud::{Markup, html};
 use super::State;
 use super::page::{self, length, time};
 use crate::session::Label as _;
-use crate::status::{Condition, ConfigurationStatus, STALE_AFTER_INTERVALS, TenantStatus};
+use crate::status::{Condition, ConfigurationStatus, STALE_AFTER_INTERVALS, TenantStatus, WebConfigurationStatus};
 
 /// The page.
 pub(super) fn page(state: &State, ready: bool) -> Bytes {
     let now = (state.now)();
     let stalled = state.status.stalled();
     let configuration = state.status.configuration();
+    let web = state.status.web_configuration();
     let mut tenants: Vec<_> = state.status.tenants().into_iter().map(|row| (row.condition(now), row)).collect();
     tenants.sort_by_key(|(condition, _)| place(*condition));
     let header = html! {
@@ -32,7 +33,8 @@ pub(super) fn page(state: &State, ready: bool) -> Bytes {
     };
     let main = html! {
         (troubles(&stalled, configuration.as_ref(), now))
-        (facts(state, ready, &stalled, configuration.as_ref(), now))
+        @if let Some(web) = &web { (web_troubles(web, now)) }
+        (facts(state, ready, &stalled, now))
         section aria-labelledby="tenants" {
             h2 #tenants { "Tenants" }
             (summary(&tenants))
@@ -62,13 +64,32 @@ fn troubles(stalled: &[&str], configuration: Option<&ConfigurationStatus>, now: 
     }
 }
 
-fn facts(
-    state: &State,
-    ready: bool,
-    stalled: &[&str],
-    configuration: Option<&ConfigurationStatus>,
-    now: DateTime<Utc>,
-) -> Markup {
+/// The same of the web server's own configuration.
+fn web_troubles(web: &WebConfigurationStatus, now: DateTime<Utc>) -> Markup {
+    html! {
+        @if let Some(refused) = &web.refused {
+            section .notice {
+                h2 { "The web configuration could not be reloaded" }
+                p .message { (refused.message) }
+                p { "Refused for " (length(now - refused.time)) ". The one loaded " (ago(web.loaded, now)) " stays in force until the file is mended, which is seen within seconds." }
+            }
+        }
+        @if let Some(end) = web.certificate_ends(now) {
+            section .notice {
+                h2 { "The server's certificate " @if end > now { "expires in " (length(end - now)) } @else { "has expired" } }
+                p {
+                    @if end > now { "It ends" } @else { "It ended" } " at " (time(end)) ". Scrapers that verify it get no metrics from then on. Renew it and replace what "
+                    code { "cert_file" } " and " code { "key_file" } " of " code { "tls_server_config" } " name: new files need no restart."
+                }
+            }
+        }
+    }
+}
+
+fn facts(state: &State, ready: bool, stalled: &[&str], now: DateTime<Utc>) -> Markup {
+    let configuration = state.status.configuration().map(|found| (found.loaded, found.refused.is_some()));
+    let web = state.status.web_configuration().map(|found| (found.loaded, found.refused.is_some()));
+    let configurations = [("Configuration", configuration), ("Web configuration", web)];
     html! {
         dl .facts {
             div { dt { "Version" } dd { (state.version) } }
@@ -85,12 +106,14 @@ fn facts(
                     }
                 }
             }
-            @if let Some(configuration) = configuration {
-                div {
-                    dt { "Configuration" }
-                    dd {
-                        @if configuration.refused.is_some() { (badge("bad", "Reload failed")) } @else { (badge("good", "Loaded")) }
-                        small { "in force since " (time(configuration.loaded)) }
+            @for (name, found) in configurations {
+                @if let Some((loaded, refused)) = found {
+                    div {
+                        dt { (name) }
+                        dd {
+                            @if refused { (badge("bad", "Reload failed")) } @else { (badge("good", "Loaded")) }
+                            small { "in force since " (time(loaded)) }
+                        }
                     }
                 }
             }

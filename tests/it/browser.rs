@@ -9,6 +9,7 @@ use remote_assistance_exporter::simulator::{COLLECTION_PATH, Scenario, TenantOpt
 use serde_json::json;
 
 use super::support::{Exporter, Lab, wait_for};
+use super::tls::lab::{Kind, Site, self_signed_server};
 use super::tools;
 
 const SCRIPT: &str = include_str!("../browser/pages.py");
@@ -72,12 +73,25 @@ fn crowd() -> (Lab, Exporter) {
     (lab, exporter)
 }
 
+/// A web server whose certificate has expired, and whose web configuration has been spoilt since.
+fn expired() -> (Site, Exporter) {
+    let site = Site::new(Kind::P256);
+    site.write_pair("server", &self_signed_server(2021));
+    let mut exporter = site.start("", "");
+    exporter.address();
+    site.write("web.yml", "tls_server_config:\n  cert_file: server.crt\n  key: server.key\n");
+    exporter.signal("HUP");
+    exporter.wait_for_log(&["Cannot reload the web configuration"]);
+    (site, exporter)
+}
+
 #[test]
 fn pages_are_readable_and_whole_in_chromium() {
     let storage = tempfile::tempdir().unwrap();
     let mut demo = Exporter::start(["demo", &format!("--storage.path={}", storage.path().display())]);
     let (_troubled, mut troubled) = troubled();
     let (_crowd, mut crowd) = crowd();
+    let (_expired, mut expired) = expired();
     wait_for_tenants(&mut demo, "ok", 3);
 
     let screenshots = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
@@ -94,12 +108,13 @@ fn pages_are_readable_and_whole_in_chromium() {
         page("config", &mut troubled, "/config"),
         page("status", &mut troubled, "/status"),
         page("crowd", &mut crowd, "/"),
+        json!({"name": "expired", "url": format!("https://{}/", expired.address()), "whole": true}),
     ];
     let metrics = format!("http://{}/metrics", crowd.address());
     let order = json!({"screenshots": screenshots, "pages": pages, "compressed": metrics});
     let complaints = tools::python(SCRIPT, order.to_string().as_bytes());
     assert_eq!(complaints.trim(), "", "{complaints}");
-    for exporter in [demo, troubled, crowd] {
+    for exporter in [demo, troubled, crowd, expired] {
         exporter.stop();
     }
 }

@@ -5,6 +5,7 @@ mod failures;
 mod network;
 mod progress;
 mod report;
+mod web;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -23,6 +23,7 @@ mod fuzz;
 mod golden;
 mod hostile;
 mod ledger;
+mod listening;
 mod memory;
 mod microsoft;
 mod mounts;

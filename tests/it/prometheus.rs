@@ -2,6 +2,7 @@
 
 mod native;
 mod relay;
+mod secured;
 pub mod server;
 
 use std::net::TcpStream;

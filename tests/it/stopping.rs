@@ -1,13 +1,13 @@
 //! How the program stops: promptly, whatever is under way, and without losing anything.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use remote_assistance_exporter::simulator::{Options, Scenario, TenantOptions};
 
-use super::support::{Exporter, Lab, Scrape, wait_for};
+use super::support::{Exporter, Lab, PATIENCE, Scrape, wait_for};
 
 const SIGINT: i32 = 2;
 
@@ -98,5 +98,59 @@ fn ctrl_c_ends_a_stop_that_takes_too_long() {
         exporter.signal("INT");
         let (status, log) = exporter.wait();
         assert_eq!(status.signal(), Some(SIGINT), "after {first}: {status}: {log:#?}");
+    }
+}
+
+/// Asks for far more than the systems of both sides hold, and reads none of it. All that it asks comes at once:
+/// what a server has not read when it closes makes the system drop what was sent and not yet read, too.
+fn slow_reader(exporter: &mut Exporter) -> TcpStream {
+    const ANSWERS: usize = 120;
+    let mut client = TcpStream::connect(exporter.address()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(ANSWERS).as_bytes()).unwrap();
+    client
+}
+
+/// What comes until the server ends the connection, as answers with their headers. Whether the last is whole.
+fn answers(mut client: TcpStream) -> (usize, bool) {
+    let mut bytes = Vec::new();
+    // One that is cut may end by a reset.
+    let _ = client.read_to_end(&mut bytes);
+    let text = String::from_utf8(bytes).unwrap();
+    let (mut rest, mut whole) = (text.as_str(), 0);
+    while let Some((head, body)) = rest.split_once("\r\n\r\n") {
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        let Some((_, after)) = body.split_at_checked(length.parse().unwrap()) else { return (whole, false) };
+        (rest, whole) = (after, whole + 1);
+    }
+    (whole, rest.is_empty())
+}
+
+/// Answers that are being read go out to their end; those that nobody reads are cut, and keep nobody.
+#[test]
+fn a_stop_waits_for_slow_readers_and_not_for_those_that_never_read() {
+    const READERS: usize = 4;
+    let (_lab, arguments) = lab(|_| {});
+    let mut exporter = Exporter::start(&arguments);
+    let mut readers: Vec<_> = (0..READERS).map(|_| slow_reader(&mut exporter)).collect();
+    let answered = |scrape: &Scrape| scrape.sum("exporter_http_requests_total", &["path=\"/metrics\""]);
+    wait_for("all of them to hold an answer", || {
+        let [first, second] = [exporter.scrape(), exporter.scrape()];
+        // Both count themselves in flight, and the first has been answered in between.
+        let stuck = first.value("exporter_http_requests_in_flight") >= (READERS + 1) as f64;
+        (stuck && answered(&second) == answered(&first) + 1.0).then_some(())
+    });
+    exporter.signal("TERM");
+    exporter.wait_for_log(&["Listening no more"]);
+    let (whole, complete) = answers(readers.pop().unwrap());
+    assert!(whole > 0 && complete, "{whole} answers, the last one cut");
+    let (status, log) = exporter.wait();
+    assert_eq!(status.code(), Some(0), "{status}: {log:#?}");
+    let cut =
+        |line: &String| line.contains("Connections did not end in time and are cut") && line.contains("connections=3");
+    assert!(log.iter().any(cut) && log.last().unwrap().contains("msg=Stopped"), "{log:#?}");
+    for reader in readers {
+        assert!(!answers(reader).1, "what was never read has been cut");
     }
 }

@@ -4,7 +4,7 @@ mod client;
 mod clients;
 mod health;
 mod hostile;
-mod lab;
+pub mod lab;
 mod negotiation;
 mod reload;
 mod secrets;

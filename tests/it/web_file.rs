@@ -5,6 +5,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use remote_assistance_exporter::simulator::TenantOptions;
+use serde_json::Value;
 
 use super::support::{Exporter, Lab, Scrape, get_with, wait_for};
 
@@ -32,6 +33,16 @@ fn successful(exporter: &mut Exporter, password: &str) -> Option<f64> {
     (answer.status == 200).then(|| Scrape::parse(&answer.text()).value(SUCCESSFUL))
 }
 
+fn page(exporter: &mut Exporter, path: &str) -> String {
+    get_with(exporter.address(), path, &authorization("s3cr3t-2")).unwrap().text()
+}
+
+/// What `/status` says of a change that is not in force.
+fn refused(exporter: &mut Exporter) -> Option<String> {
+    let status: Value = serde_json::from_str(&page(exporter, "/status")).unwrap();
+    status["web_configuration"]["refused"]["message"].as_str().map(str::to_owned)
+}
+
 #[test]
 fn a_change_is_in_force_by_itself_and_a_bad_one_is_not() {
     let lab = Lab::new(vec![TenantOptions::manual("contoso")], |_| {});
@@ -53,8 +64,12 @@ fn a_change_is_in_force_by_itself_and_a_bad_one_is_not() {
     for bad in ["basic_auth_users:\n  alice: s3cr3t-3\n", "", cut_off, "bogus: 1\n"] {
         fs::write(&file, bad).unwrap();
         wait_for(bad, || successful(&mut exporter, "s3cr3t-2").filter(|successful| *successful == 0.0));
+        let message = refused(&mut exporter).unwrap();
+        assert!(message.starts_with(file.to_str().unwrap()) && !message.contains("s3cr3t"), "{message}");
+        assert!(page(&mut exporter, "/").contains("The web configuration could not be reloaded"));
         write(&file, &second);
         wait_for("mended", || successful(&mut exporter, "s3cr3t-2").filter(|successful| *successful == 1.0));
+        assert_eq!(refused(&mut exporter), None);
     }
     fs::remove_file(&file).unwrap();
     exporter.signal("HUP");

@@ -6,6 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::web::Web;
 use super::{Failure, Report, Verdict, message, word};
 use crate::session::Label as _;
 use crate::source::probe::{Columns, Connection, Detail, Host, Outcome, PropertyFound, Step, Trust};
@@ -20,6 +21,7 @@ struct Document<'a> {
     offline: bool,
     status: &'static str,
     error: Option<&'a str>,
+    web_configuration: Option<Value>,
     tenants: Vec<Tenant<'a>>,
 }
 
@@ -42,24 +44,26 @@ struct StepFound {
 }
 
 /// The whole document, with a line feed.
-pub(super) fn document(reports: &[Report], offline: bool, version: &str) -> Result<String, Failure> {
+pub(super) fn document(web: Option<&Web>, reports: &[Report], offline: bool, version: &str) -> Result<String, Failure> {
     let tenants = reports.iter().map(|report| Tenant {
         tenant: &report.tenant,
         status: report.verdict().as_str(),
         steps: report.steps.iter().map(step).collect(),
     });
-    let status = reports.iter().map(Report::verdict).max().unwrap_or(Verdict::Fine);
+    let verdicts = reports.iter().map(Report::verdict).chain(web.map(Web::verdict));
+    let status = verdicts.max().unwrap_or(Verdict::Fine);
     text(&Document {
         schema_version: SCHEMA_VERSION,
         exporter_version: version,
         offline,
         status: status.as_str(),
         error: None,
+        web_configuration: web.map(Web::json),
         tenants: tenants.collect(),
     })
 }
 
-/// The document where the configuration is refused, so that there is nothing to look at.
+/// The document where a configuration is refused, so that there is nothing to look at.
 pub(super) fn refused(error: &str, offline: bool, version: &str) -> Result<String, Failure> {
     text(&Document {
         schema_version: SCHEMA_VERSION,
@@ -67,6 +71,7 @@ pub(super) fn refused(error: &str, offline: bool, version: &str) -> Result<Strin
         offline,
         status: Verdict::Failed.as_str(),
         error: Some(error),
+        web_configuration: None,
         tenants: Vec::new(),
     })
 }
@@ -178,7 +183,8 @@ fn columns(found: &Columns) -> Value {
     })
 }
 
-fn time(time: DateTime<Utc>) -> String {
+/// As RFC 3339.
+pub(super) fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 

@@ -40,6 +40,18 @@ pub(super) fn tenant(report: &Report, offline: bool) -> String {
     text + "\n"
 }
 
+/// What is no tenant's: findings with their names.
+pub(super) fn block(name: &str, verdict: Verdict, findings: &[(&str, String)]) -> String {
+    let bold = Style::new().bold();
+    let mut text = format!("{bold}{name}{bold:#}: {}\n", painted(verdict.as_str(), color(verdict)));
+    let names = width(findings.iter().map(|(name, _)| *name));
+    for (name, found) in findings {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{GAP}{name:names$}{GAP}{found}");
+    }
+    text + "\n"
+}
+
 /// The last line.
 pub(super) fn summary(reports: &[Report]) -> String {
     let count = |verdict| reports.iter().filter(|report| report.verdict() == verdict).count();

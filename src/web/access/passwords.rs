@@ -58,7 +58,19 @@ pub(super) struct Passwords {
     seats: Arc<Shares>,
     /// One permit for each hash that is being computed.
     slots: Arc<Semaphore>,
+    bcrypt: Arc<dyn Work>,
 }
+
+/// The expensive part: each step of the cost doubles it.
+trait Work: Send + Sync {
+    /// Whether the password is the hash's, at the work of the hash's cost.
+    fn verify(&self, password: &[u8], hash: &PasswordHash) -> bool;
+
+    /// The work of this cost, for nothing.
+    fn spend(&self, password: &[u8], cost: u32);
+}
+
+struct Bcrypt;
 
 /// The wrong passwords seen last.
 #[derive(Default)]
@@ -102,6 +114,7 @@ impl Default for Passwords {
             seats: Shares::new(SEATS, SEATS_OF_A_CLIENT),
             // Half of the machine is for what the exporter is there for.
             slots: Arc::new(Semaphore::new((cores / 2).max(1))),
+            bcrypt: Arc::new(Bcrypt),
         }
     }
 }
@@ -132,12 +145,12 @@ impl Passwords {
         if let Some(right) = self.known(user, &tag) {
             return Ok(right);
         }
-        let (user, cost, wrong) = (user.cloned(), users.cost, self.wrong.clone());
+        let (user, cost, wrong, bcrypt) = (user.cloned(), users.cost, self.wrong.clone(), self.bcrypt.clone());
         let compute = move || {
             // The slot goes along: a client that hangs up makes no room before the work ends. What is found
             // is remembered all the same: a scraper that gave up is known when it comes again.
             let _slot = slot;
-            let right = verify(&credentials.password, user.as_ref().map(|user| &user.hash), cost);
+            let right = verify(&*bcrypt, &credentials.password, user.as_ref().map(|user| &user.hash), cost);
             match user.filter(|_| right) {
                 Some(user) => *user.right.lock().unwrap_or_else(PoisonError::into_inner) = Some(tag),
                 None => wrong.lock().unwrap_or_else(PoisonError::into_inner).insert(&tag),
@@ -167,16 +180,25 @@ impl Passwords {
 
 /// Whether the password is the one of the hash; never without one. It takes the time of `cost` in any case:
 /// each step of the cost doubles the time, so what a cheaper hash lacks are all steps from its own on.
-fn verify(password: &[u8], hash: Option<&PasswordHash>, cost: u32) -> bool {
-    const SALT: [u8; 16] = [0; 16];
-    let spend = |cost| drop(black_box(bcrypt::hash_with_salt_bytes(password, cost, SALT)));
+fn verify(bcrypt: &dyn Work, password: &[u8], hash: Option<&PasswordHash>, cost: u32) -> bool {
     let Some(hash) = hash else {
-        spend(cost);
+        bcrypt.spend(password, cost);
         return false;
     };
-    let right = bcrypt::verify(password, hash.expose()).unwrap_or_default();
-    (hash.cost()..cost).for_each(spend);
+    let right = bcrypt.verify(password, hash);
+    (hash.cost()..cost).for_each(|cost| bcrypt.spend(password, cost));
     right
+}
+
+impl Work for Bcrypt {
+    fn verify(&self, password: &[u8], hash: &PasswordHash) -> bool {
+        bcrypt::verify(password, hash.expose()).unwrap_or_default()
+    }
+
+    fn spend(&self, password: &[u8], cost: u32) {
+        const SALT: [u8; 16] = [0; 16];
+        drop(black_box(bcrypt::hash_with_salt_bytes(password, cost, SALT)));
+    }
 }
 
 fn busy() -> Refusal {

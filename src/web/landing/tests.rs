@@ -75,11 +75,16 @@ fn what_comes_from_outside_is_escaped() {
     let page = shown([hostile], |status| {
         status.configured(String::new(), now());
         status.configuration_refused("<b>:7: no".to_owned(), now());
+        status.web_configured(None, now());
+        status.web_configuration_refused("<i>:8: no".to_owned(), now());
     });
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{page}");
     assert!(page.contains("answered &quot;&lt;img src=x&gt;&quot; &amp; more"), "{page}");
-    assert!(page.contains("&lt;b&gt;:7: no"), "{page}");
-    assert!(!page.contains("<script") && !page.contains("<img") && !page.contains("<b>"), "{page}");
+    assert!(page.contains("&lt;b&gt;:7: no") && page.contains("&lt;i&gt;:8: no"), "{page}");
+    assert!(
+        !page.contains("<script") && !page.contains("<img") && !page.contains("<b>") && !page.contains("<i>"),
+        "{page}"
+    );
 }
 
 #[test]
@@ -179,6 +184,41 @@ fn a_refused_configuration_is_told_until_one_is_loaded() {
         loaded(status);
     };
     assert!(!shown([], mended).contains("could not be reloaded"));
+}
+
+#[test]
+fn a_refused_web_configuration_is_told_since_when_until_one_is_loaded() {
+    let loaded = |status: &Status| status.web_configured(None, now() - TimeDelta::hours(2));
+    let page = shown([], loaded);
+    says(&page, "Web configuration Loaded in force since 2026-03-20 07:46:40 UTC");
+    assert!(!page.contains("could not be reloaded"));
+    let refused = |status: &Status| {
+        loaded(status);
+        for (message, minutes) in [("another", 6), ("web.yml:7: no; mend it", 5), ("web.yml:7: no; mend it", 0)] {
+            status.web_configuration_refused(message.to_owned(), now() - TimeDelta::minutes(minutes));
+        }
+    };
+    let page = shown([], refused);
+    says(
+        &page,
+        "The web configuration could not be reloaded web.yml:7: no; mend it Refused for 5\u{a0}min. The one loaded 2\u{a0}h ago stays in force",
+    );
+    says(&page, "Web configuration Reload failed");
+    let mended = |status: &Status| {
+        refused(status);
+        loaded(status);
+    };
+    assert!(!shown([], mended).contains("could not be reloaded"));
+    assert!(!rendered([]).contains("Web configuration"), "there is no file of it");
+}
+
+#[test]
+fn the_servers_certificate_is_told_of_when_its_end_is_near() {
+    let expires = |days| shown([], |status| status.web_configured(Some(now() + TimeDelta::days(days)), now()));
+    says(&expires(29), "The server's certificate expires in 29\u{a0}d It ends at 2026-04-18 09:46:40 UTC.");
+    says(&expires(29), "replace what cert_file and key_file of tls_server_config name");
+    says(&expires(-1), "The server's certificate has expired It ended at 2026-03-19 09:46:40 UTC.");
+    assert!(!words(&expires(31)).contains("certificate"));
 }
 
 #[test]

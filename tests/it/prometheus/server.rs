@@ -41,10 +41,15 @@ impl Prometheus {
 
     /// The same in a directory, whose `data` it goes on with.
     pub fn on(target: SocketAddr, directory: &Path, rules: &[PathBuf], flags: &[&str]) -> Self {
+        let job = format!("  - job_name: remote-assistance\n    static_configs: [{{targets: [\"{target}\"]}}]\n");
+        Self::scraping(&job, directory, rules, flags)
+    }
+
+    /// The same with scrape jobs as Prometheus' configuration has them.
+    pub fn scraping(jobs: &str, directory: &Path, rules: &[PathBuf], flags: &[&str]) -> Self {
         let path = |name: &str| directory.join(name).display().to_string();
         let configuration = format!(
-            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: {rules:?}\n\
-             scrape_configs:\n  - job_name: remote-assistance\n    static_configs: [{{targets: [\"{target}\"]}}]\n"
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: {rules:?}\nscrape_configs:\n{jobs}"
         );
         std::fs::write(path("prometheus.yml"), configuration).unwrap();
         let mut command = Command::new("prometheus");

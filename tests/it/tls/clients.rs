@@ -118,6 +118,25 @@ fn a_client_that_is_known_itself_issues_nothing() {
     }
 }
 
+/// Its authority is not asked, but its own time and purpose are.
+#[test]
+fn a_client_that_is_known_itself_needs_a_certificate_that_is_valid_and_for_clients() {
+    let site = Site::new(Kind::P256);
+    let good = site.authority.client(Vec::new());
+    let expired = site.authority.expired_client();
+    let of_a_server = site.authority.server(Kind::P256);
+    let known: String = [&good, &expired, &of_a_server].map(|pair| pair.certificate.as_str()).concat();
+    site.write("known.crt", &known);
+    let mut exporter = site.start("client_auth_type: RequireAndVerifyClientCert\nclient_ca_file: known.crt", "");
+    let address = exporter.address();
+    Client::with(&site.authority.certificate, &good).agrees(address);
+    for (pair, alert) in [(&expired, "CertificateExpired"), (&of_a_server, "UnsupportedCertificate")] {
+        let refusal = Client::with(&site.authority.certificate, pair).refused(address);
+        assert_eq!(refusal, format!("received fatal alert: {alert}"));
+    }
+    exporter.stop();
+}
+
 #[test]
 fn an_authority_out_of_time_or_for_servers_alone_lets_nobody_in() {
     let site = Site::new(Kind::P256);

@@ -223,3 +223,18 @@ async fn closed_windows(config: std::sync::Arc<rustls::ClientConfig>, address: S
     });
     statuses
 }
+
+#[test]
+fn a_stop_does_not_wait_for_handshakes() {
+    let site = Site::new(Kind::P256);
+    let mut exporter = site.start("", "");
+    let address = exporter.address();
+    let mut silent = TcpStream::connect(address).unwrap();
+    // The type of a handshake's first record, and no more.
+    silent.write_all(&[22]).unwrap();
+    // Whoever comes next is accepted after it.
+    Client::new(&site.authority.certificate).agrees(address);
+    let log = exporter.stop();
+    assert!(!log.iter().any(|line| line.contains("did not end in time")), "{log:#?}");
+    drop(silent);
+}

@@ -10,6 +10,7 @@ use remote_assistance_exporter::web::Access;
 use super::client::Response;
 use super::crowds::connect_from;
 use super::{Server, until, within};
+use crate::tools;
 
 fn config(yaml: &str) -> WebConfig {
     WebConfig::from_yaml(yaml, Path::new("web.yml")).unwrap()
@@ -104,9 +105,41 @@ async fn refusals_are_counted_from_zero_where_there_can_be_any() {
     let (server, _) = with(&format!("{}rate_limit: {{interval: 1s, burst: 9}}\n", users(&[("a", "b", 4)])));
     assert_eq!(get(&server, "").await.status, 401);
     assert_eq!((server.sample(&series(401)).is_some(), server.sample(&series(429))), (true, Some(0.0)));
-    let (server, _) = with("");
+    let (server, access) = with("");
     assert_eq!(get(&server, "").await.status, 200);
     assert_eq!((server.sample(&series(401)), server.sample(&series(429))), (None, None));
+    // By a change they can come later.
+    access.replace(&config(&users(&[("a", "b", 4)]))).unwrap();
+    until(|| server.sample(&series(401)) == Some(0.0)).await;
+    assert_eq!(server.sample(&series(429)), None);
+    access.replace(&config("rate_limit: {interval: 1s, burst: 9}")).unwrap();
+    until(|| server.sample(&series(429)) == Some(0.0)).await;
+}
+
+/// Hashes as administrators have them: `htpasswd` writes `$2y$`, Python `$2b$` and, for old readers, `$2a$`.
+#[tokio::test]
+async fn hashes_of_other_programs_are_taken() {
+    const PASSWORD: &str = "corréct hörse:battery";
+    const PYTHON: &str = "import sys, bcrypt\n\
+        password = sys.stdin.buffer.read()\n\
+        for prefix in [b'2a', b'2b', b'2y']:\n    \
+            salt = bcrypt.gensalt(4, b'2b').replace(b'$2b$', b'$' + prefix + b'$')\n    \
+            print(bcrypt.hashpw(password, salt).decode())\n";
+    let htpasswd = std::process::Command::new("htpasswd").args(["-nbB", "-C", "5", "name", PASSWORD]).output();
+    let htpasswd = String::from_utf8(htpasswd.expect("tests/run installs it").stdout).unwrap();
+    let (name, hash) = htpasswd.trim().split_once(':').unwrap();
+    assert_eq!(name, "name");
+    let python = tools::python(PYTHON, PASSWORD.as_bytes());
+    let hashes: Vec<_> = std::iter::once(hash).chain(python.lines()).collect();
+    let prefixes: Vec<_> = hashes.iter().map(|hash| &hash[..7]).collect();
+    assert_eq!(prefixes, ["$2y$05$", "$2a$04$", "$2b$04$", "$2y$04$"]);
+    let lines = hashes.iter().enumerate().map(|(number, hash)| format!("  user{number}: {hash}\n"));
+    let (server, _) = with(&format!("basic_auth_users:\n{}", lines.collect::<String>()));
+    for (number, hash) in hashes.iter().enumerate() {
+        let status =
+            async |password: &str| get(&server, &authorization(&format!("user{number}"), password)).await.status;
+        assert_eq!((status(PASSWORD).await, status("correct").await), (200, 401), "{hash}");
+    }
 }
 
 #[tokio::test]

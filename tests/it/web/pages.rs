@@ -161,11 +161,28 @@ async fn the_status_page_is_the_table_as_json() {
         follows_schema("docs/status.schema.json", &body);
         serde_json::from_str::<serde_json::Value>(&body).unwrap()
     };
-    assert_eq!(read().await["configuration"], serde_json::Value::Null);
+    for key in ["configuration", "web_configuration"] {
+        assert_eq!(read().await[key], serde_json::Value::Null);
+    }
     server.status.configured(String::new(), now());
     server.status.configuration_refused("x.yaml:7: no".to_owned(), now());
     server.status.beat("commit", Duration::ZERO);
+    server.status.web_configured(None, now());
+    assert_eq!(
+        read().await["web_configuration"],
+        serde_json::json!({"loaded": "2026-03-20T10:46:40Z", "refused": null, "certificate_expires": null})
+    );
+    server.status.web_configured(Some(now() + TimeDelta::days(400)), now());
+    server.status.web_configuration_refused("web.yml:7: no".to_owned(), now() - TimeDelta::hours(1));
     let page = read().await;
+    assert_eq!(
+        page["web_configuration"],
+        serde_json::json!({
+            "loaded": "2026-03-20T10:46:40Z",
+            "refused": {"time": "2026-03-20T09:46:40Z", "message": "web.yml:7: no"},
+            "certificate_expires": "2027-04-24T10:46:40Z",
+        })
+    );
     assert_eq!(page["configuration"]["loaded"], "2026-03-20T10:46:40Z");
     assert_eq!(page["configuration"]["refused"]["message"], "x.yaml:7: no");
     assert_eq!((&page["schema_version"], &page["stalled"]), (&1.into(), &serde_json::json!(["commit"])));
