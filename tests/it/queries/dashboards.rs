@@ -52,7 +52,10 @@ fn of_dashboard(dashboard: &Value) -> Vec<Query> {
         let query = variable["query"].as_str().or(variable["query"]["query"].as_str()).unwrap();
         let (selector, label) = selector(query);
         // A label that the series do not have would give no choice.
-        let with = |label: &str| format!("group by ({label}) ({selector})");
+        let with = |label: &str| match selector.strip_suffix('}') {
+            Some(matchers) => format!("{matchers}, {label}!=\"\"}}"),
+            None => format!("{selector}{{{label}!=\"\"}}"),
+        };
         let expression = label.map_or_else(|| selector.to_owned(), with);
         add(&format!("${}", variable["name"].as_str().unwrap()), &expression, false);
     }
@@ -131,8 +134,8 @@ fn variables_are_filled_in() {
     });
     let queries: Vec<_> = of_dashboard(&dashboard).into_iter().map(|query| (query.place, query.expression)).collect();
     let expected = [
-        ("D / $tenant", "group by (tenant) (remote_assistance_up{job=~\".*\"})"),
-        ("D / $job", "group by (job) (remote_assistance_up)"),
+        ("D / $tenant", "remote_assistance_up{job=~\".*\", tenant!=\"\"}"),
+        ("D / $job", "remote_assistance_up{job!=\"\"}"),
         ("D / P", "rate(x{tenant=~\".*\",w=\"7d\",a=~\"b$\"}[10s] offset 60s)"),
     ];
     assert_eq!(queries, expected.map(|(place, expression)| (place.to_owned(), expression.to_owned())));
