@@ -8,8 +8,8 @@ use clap::Args;
 
 use crate::config;
 
-/// With longer steps, a query would find no value between them: Prometheus looks back five minutes.
-const STEPS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
+/// An hour is what queries over days bridge.
+const STEPS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 /// Flags of `backfill`.
 #[derive(Args, Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct Backfill {
     /// Label that the scraped series have, such as job=remote-assistance; repeatable
     #[arg(long = "backfill.label", visible_alias = "label", value_name = "NAME=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,
-    /// Time between two values, up to 5m
+    /// Time between two values, up to 1h; over 5m, only queries over ranges see them
     #[arg(long = "backfill.step", visible_alias = "step", value_name = "DURATION", default_value = "1m", value_parser = step)]
     pub step: Duration,
     /// Time to begin at
@@ -85,10 +85,12 @@ mod tests {
 
     #[test]
     fn steps_are_whole_seconds_that_queries_bridge() {
-        for (text, seconds) in [("1s", Some(1)), ("1m", Some(60)), ("5m", Some(300)), ("1m30s", Some(90))] {
+        for (text, seconds) in
+            [("1s", Some(1)), ("1m", Some(60)), ("5m", Some(300)), ("1m30s", Some(90)), ("1h", Some(3600))]
+        {
             assert_eq!(step(text).ok().map(|step| step.as_secs()), seconds, "{text}");
         }
-        for wrong in ["0s", "6m", "1h", "1500ms", "60", "x"] {
+        for wrong in ["0s", "61m", "1500ms", "60", "x"] {
             assert!(step(wrong).is_err(), "{wrong}");
         }
     }

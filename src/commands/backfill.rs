@@ -2,9 +2,10 @@
 //! promtool makes Prometheus' blocks.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::ProgressBar;
@@ -18,11 +19,15 @@ use crate::clock;
 use crate::exposition::HistoryWriter;
 use crate::ledger::history::{self, PastTenant};
 use crate::ledger::{TICKS_PER_SECOND, time};
-use crate::metrics::{self, HistoryFamily, Timeline};
+use crate::metrics::{self, HistoryFamily, HistorySeries, Timeline};
 
 /// How long before now history ends: Prometheus is still writing what is younger, and promtool's blocks
 /// must not get into that.
 const YOUNGER: TimeDelta = TimeDelta::hours(3);
+/// With longer steps than what Prometheus looks back, values at a moment are missing between the points.
+const LOOKED_BACK: Duration = Duration::from_secs(300);
+/// How long after a signal the program waits for a writer that a full pipe or a slow disk holds up.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// What is written at a time.
 const BUFFER_BYTES: usize = 256 << 10;
 /// The labels without which series are not those that Prometheus scrapes.
@@ -32,8 +37,14 @@ const TARGET: [&str; 2] = ["job", "instance"];
 pub(super) async fn run(cli: &Cli, flags: &Backfill, display: &Display) -> Result<(), Failure> {
     let stop = signals::stop()?;
     let (directory, flags, display) = (cli.storage_path(), flags.clone(), display.clone());
+    let stopped = stop.clone();
     let work = tokio::task::spawn_blocking(move || backfill(&directory, &flags, clock::now(), &display, &stop));
-    work.await.map_err(Failure::other)?
+    tokio::select! {
+        ended = work => ended.map_err(Failure::other)?,
+        () = async { stopped.cancelled().await; tokio::time::sleep(PATIENCE).await } => {
+            Err(Failure::Other("stopped while it waited for whoever reads the history: it is cut off".to_owned()))
+        }
+    }
 }
 
 fn backfill(
@@ -51,18 +62,20 @@ fn backfill(
     let families = metrics::history(&tenants);
     check_labels(&flags.labels, &families)?;
     let timeline = timeline(&tenants, flags, end)?;
-    tell_limits(&tenants, &timeline);
-    let series = families.iter().map(|family| family.series.len() as u64).sum();
-    let bar = display.writing(series);
+    tell_limits(&tenants, flags, &timeline);
+    let series = families.iter().flat_map(|family| &family.series).map(HistorySeries::lines).sum();
+    let on_terminal = flags.output.is_none() && io::stdout().is_terminal();
+    let bar = if on_terminal { ProgressBar::hidden() } else { display.writing(series) };
     let write = |out: &mut dyn Write| {
-        let writer = HistoryWriter::new(BufWriter::with_capacity(BUFFER_BYTES, out), flags.labels.clone());
-        write(writer, &families, &timeline, &bar, stop)
+        let out = BufWriter::with_capacity(BUFFER_BYTES, UntilStopped { out, stop });
+        write(HistoryWriter::new(out, flags.labels.clone()), &families, &timeline, &bar)
     };
-    let samples = match &flags.output {
-        Some(path) => to_file(path, write)?,
-        None => write(&mut io::stdout().lock()).map_err(|error| unwritten(Path::new("standard output"), &error))?,
+    let written = match &flags.output {
+        Some(path) => to_file(path, stop, write),
+        None => to_standard_output(stop, write),
     };
     bar.finish_and_clear();
+    let Some(samples) = written? else { return Ok(()) };
     let (from, to) = (timeline.first(), timeline.last());
     info!(tenants = tenants.len(), series, samples, from = %date(from), to = %date(to), "Wrote history");
     Ok(())
@@ -108,7 +121,10 @@ fn timeline(tenants: &[PastTenant], flags: &Backfill, end: DateTime<Utc>) -> Res
 }
 
 /// What a reader of the history should know of it.
-fn tell_limits(tenants: &[PastTenant], timeline: &Timeline) {
+fn tell_limits(tenants: &[PastTenant], flags: &Backfill, timeline: &Timeline) {
+    if flags.step > LOOKED_BACK {
+        warn!("With a step over 5m, only queries over ranges of at least two steps see the history");
+    }
     for tenant in tenants {
         let unknown = tenant.totals.counted().saturating_sub(tenant.sessions.len() as u64);
         if unknown > 0 {
@@ -130,16 +146,12 @@ fn write<W: Write>(
     families: &[HistoryFamily<'_>],
     timeline: &Timeline,
     bar: &ProgressBar,
-    stop: &CancellationToken,
 ) -> io::Result<u64> {
     for family in families {
         writer.family(&family.metric)?;
         for series in &family.series {
-            if stop.is_cancelled() {
-                return Err(io::Error::other("stopped before everything was written"));
-            }
             writer.series(series, timeline)?;
-            bar.inc(1);
+            bar.inc(series.lines());
         }
     }
     let samples = writer.samples();
@@ -147,8 +159,50 @@ fn write<W: Write>(
     Ok(samples)
 }
 
+/// Takes nothing more once the program is told to stop.
+struct UntilStopped<'a> {
+    out: &'a mut dyn Write,
+    stop: &'a CancellationToken,
+}
+
+impl Write for UntilStopped<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Not `Interrupted`, after which writers try again.
+        if self.stop.is_cancelled() { Err(io::Error::other("stopped")) } else { self.out.write(bytes) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// How many samples were written; none where nobody wants to read more, such as `head`.
+fn to_standard_output(
+    stop: &CancellationToken,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<u64>,
+) -> Result<Option<u64>, Failure> {
+    match write(&mut io::stdout().lock()) {
+        Ok(samples) => Ok(Some(samples)),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+            info!("Whoever read the history has gone away; the rest was not written");
+            Ok(None)
+        }
+        Err(error) => Err(unwritten(Path::new("standard output"), stop, &error)),
+    }
+}
+
 /// Under its name there is never half a history.
-fn to_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<u64>) -> Result<u64, Failure> {
+fn to_file(
+    path: &Path,
+    stop: &CancellationToken,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<u64>,
+) -> Result<Option<u64>, Failure> {
+    let failed = |error: &io::Error| unwritten(path, stop, error);
+    // A device or a pipe cannot be replaced by a file, and must not.
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        let mut device = OpenOptions::new().write(true).open(path).map_err(|error| failed(&error))?;
+        return write(&mut device).map(Some).map_err(|error| failed(&error));
+    }
     let mut part = OsString::from(path);
     part.push(".part");
     let part = PathBuf::from(part);
@@ -158,15 +212,22 @@ fn to_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<u64>) -
         fs::rename(&part, path)?;
         Ok(samples)
     });
-    written.map_err(|error| {
+    written.map(Some).map_err(|error| {
         // There may be none if it could not be made.
         let _ = fs::remove_file(&part);
-        unwritten(path, &error)
+        failed(&error)
     })
 }
 
-fn unwritten(path: &Path, error: &io::Error) -> Failure {
-    Failure::Other(format!("{}: cannot write the history: {error}", path.display()))
+fn unwritten(path: &Path, stop: &CancellationToken, error: &io::Error) -> Failure {
+    let path = path.display();
+    Failure::Other(match error.kind() {
+        _ if stop.is_cancelled() => format!("{path}: stopped before the history was complete; begin again"),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            format!("{path}: cannot write the history: {error}; make room, or write less with a longer --backfill.step")
+        }
+        _ => format!("{path}: cannot write the history: {error}; choose a --backfill.output that can be written"),
+    })
 }
 
 fn date(seconds: i64) -> DateTime<Utc> {

@@ -18,10 +18,11 @@ pub struct HistoryWriter<W> {
     samples: u64,
 }
 
-/// A line without its timestamp.
+/// A line up to its timestamp. It is kept as it is while the value stays.
 struct Line {
-    series: String,
-    number: String,
+    text: String,
+    /// Where the number begins.
+    number_at: usize,
 }
 
 impl<W: Write> HistoryWriter<W> {
@@ -50,20 +51,26 @@ impl<W: Write> HistoryWriter<W> {
         let mut labels: Vec<_> = self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         labels.extend(&series.labels);
         labels.sort_unstable();
-        let (name, mut lines) = (self.name, Vec::new());
+        let (name, mut lines, mut end) = (self.name, Vec::new(), String::new());
         series.points(timeline, |time, value, changed| {
             if changed {
                 let mut place = 0;
                 value.samples(|suffix, bound, number| {
                     if lines.len() == place {
-                        lines.push(Line { series: written(name, suffix, &labels, bound), number: String::new() });
+                        lines.push(Line::new(name, suffix, &labels, bound));
                     }
                     lines[place].renew(number);
                     place += 1;
                 });
             }
             self.samples += lines.len() as u64;
-            lines.iter().try_for_each(|line| writeln!(self.out, "{} {} {time}", line.series, line.number))
+            end.clear();
+            // Writing to a String cannot fail, here and below.
+            let _ = writeln!(end, " {time}");
+            lines.iter().try_for_each(|line| {
+                self.out.write_all(line.text.as_bytes())?;
+                self.out.write_all(end.as_bytes())
+            })
         })
     }
 
@@ -81,26 +88,25 @@ impl<W: Write> HistoryWriter<W> {
 }
 
 impl Line {
+    fn new(name: &str, suffix: &str, labels: &[(&str, &str)], bound: Option<f64>) -> Self {
+        let mut text = format!("{name}{suffix}");
+        let mut separator = '{';
+        for (label, value) in labels {
+            let _ = write!(text, "{separator}{label}=\"{}\"", Escaped(value));
+            separator = ',';
+        }
+        if let Some(bound) = bound {
+            let _ = write!(text, "{separator}le=\"{}\"", Float(bound));
+        }
+        text.push_str("} ");
+        Self { number_at: text.len(), text }
+    }
+
     fn renew(&mut self, number: Number) {
-        self.number.clear();
-        // Writing to a String cannot fail, here and below.
+        self.text.truncate(self.number_at);
         let _ = match number {
-            Number::Count(count) => write!(self.number, "{count}"),
-            Number::Value(value) => write!(self.number, "{}", Float(value)),
+            Number::Count(count) => write!(self.text, "{count}"),
+            Number::Value(value) => write!(self.text, "{}", Float(value)),
         };
     }
-}
-
-fn written(name: &str, suffix: &str, labels: &[(&str, &str)], bound: Option<f64>) -> String {
-    let mut text = format!("{name}{suffix}");
-    let mut separator = '{';
-    for (label, value) in labels {
-        let _ = write!(text, "{separator}{label}=\"{}\"", Escaped(value));
-        separator = ',';
-    }
-    if let Some(bound) = bound {
-        let _ = write!(text, "{separator}le=\"{}\"", Float(bound));
-    }
-    text.push('}');
-    text
 }

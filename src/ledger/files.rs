@@ -4,10 +4,11 @@
 //! empty or has no tables is damage and never a first run.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek as _, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use redb::backends::FileBackend;
 use redb::{Database, DatabaseError};
 
 use super::OpenError;
@@ -128,10 +129,11 @@ impl Files {
     }
 }
 
-/// A copy of a ledger that another process has open, beside it; removed when dropped.
+/// A copy of a ledger that another process has open, beside it. It has no name once it is made, so nothing
+/// of it is left however this process ends.
 pub(super) struct Copy {
     original: PathBuf,
-    path: PathBuf,
+    file: File,
 }
 
 impl Copy {
@@ -142,46 +144,48 @@ impl Copy {
     /// the same before and after, the copy holds the last commit whole; opening it repairs the rest, as
     /// after a crash.
     pub(super) fn of(original: PathBuf, holder: Option<u32>) -> Result<Self, OpenError> {
-        let mut name = original.clone().into_os_string();
-        name.push(format!(".copy-{}", std::process::id()));
-        let copy = Self { original, path: name.into() };
-        let failed = |source| OpenError::Io {
-            path: copy.original.clone(),
-            action: "copy the ledger, which another process has open",
-            source,
-        };
-        for _ in 0..COPIES {
-            let before = copy.head().map_err(failed)?;
-            fs::copy(&copy.original, &copy.path).map_err(failed)?;
-            if copy.head().map_err(failed)? == before {
-                return Ok(copy);
+        match Self::as_of_one_commit(&original) {
+            Ok(Some(file)) => Ok(Self { original, file }),
+            Ok(None) => Err(OpenError::Busy { path: original, pid: holder }),
+            Err(source) => {
+                let action = "copy the ledger, which another process has open";
+                Err(OpenError::Io { path: original, action, source })
             }
         }
-        Err(OpenError::Busy { path: copy.original.clone(), pid: holder })
+    }
+
+    fn as_of_one_commit(original: &Path) -> io::Result<Option<File>> {
+        let mut name = original.as_os_str().to_owned();
+        name.push(format!(".copy-{}", std::process::id()));
+        let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&name)?;
+        fs::remove_file(&name)?;
+        for _ in 0..COPIES {
+            let before = head(original)?;
+            file.set_len(0)?;
+            file.rewind()?;
+            io::copy(&mut File::open(original)?, &mut file)?;
+            if head(original)? == before {
+                return Ok(Some(file));
+            }
+        }
+        Ok(None)
     }
 
     /// Opens the copy.
     pub(super) fn open(&self) -> Result<Store, StoreError> {
-        open_store(&self.path, &open_to_read)
+        open_copy(&self.file)
     }
 
     /// What a storage error means for the one who runs the program.
     pub(super) fn explain(&self, error: StoreError) -> OpenError {
         explain(self.original.clone(), error)
     }
-
-    fn head(&self) -> io::Result<Vec<u8>> {
-        let mut head = Vec::new();
-        File::open(&self.original)?.take(HEAD_BYTES).read_to_end(&mut head)?;
-        Ok(head)
-    }
 }
 
-impl Drop for Copy {
-    fn drop(&mut self) {
-        // There may be none if the copying failed.
-        let _ = fs::remove_file(&self.path);
-    }
+fn head(path: &Path) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    File::open(path)?.take(HEAD_BYTES).read_to_end(&mut head)?;
+    Ok(head)
 }
 
 fn open_to_read(path: &Path) -> Result<Database, DatabaseError> {
@@ -192,11 +196,26 @@ fn open_store(path: &Path, opener: &dyn Fn(&Path) -> Result<Database, DatabaseEr
     if fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0) {
         return Err(StoreError::Corrupt("the file is empty".into()));
     }
-    let open = || {
+    guarded(|| {
         Store::refuse_newer(path)?;
         Store::open(opener(path)?)
-    };
-    // A damaged file can make redb panic where it trusts what it once wrote.
+    })
+}
+
+fn open_copy(file: &File) -> Result<Store, StoreError> {
+    let io = |error| StoreError::from(redb::StorageError::Io(error));
+    if file.metadata().map_err(io)?.len() == 0 {
+        return Err(StoreError::Corrupt("the file is empty".into()));
+    }
+    let file = file.try_clone().map_err(io)?;
+    guarded(|| {
+        let backend = FileBackend::new(file)?;
+        Store::open(redb::Builder::new().set_cache_size(READ_CACHE_BYTES).create_with_backend(backend)?)
+    })
+}
+
+/// A damaged file can make redb panic where it trusts what it once wrote.
+fn guarded(open: impl FnOnce() -> Result<Store, StoreError>) -> Result<Store, StoreError> {
     catch_unwind(AssertUnwindSafe(open))
         .unwrap_or_else(|_| Err(StoreError::Corrupt("its pages do not fit together".into())))
 }

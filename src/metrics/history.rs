@@ -151,6 +151,14 @@ struct Stretch {
 }
 
 impl HistorySeries<'_> {
+    /// How many series Prometheus sees in it: of a histogram, its buckets, sum and count.
+    pub fn lines(&self) -> u64 {
+        match &self.live {
+            Value::Counter(_) => 1,
+            Value::Histogram(histogram) => histogram.counts.len() as u64 + 2,
+        }
+    }
+
     /// Shows the value at the points of time, and whether it is another than the one shown before. While it stays
     /// the same, not every point is shown; the points around a change always are.
     ///

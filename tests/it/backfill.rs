@@ -1,5 +1,6 @@
 //! `backfill`: the history of a ledger, as a file and in a real Prometheus.
 
+mod endings;
 mod joins;
 mod memory;
 
@@ -383,7 +384,8 @@ fn what_cannot_be_is_one_line_with_the_remedy() {
         (
             &["--end=2026-03-19T12:00:00Z", "--output=/nowhere/history.txt"],
             1,
-            "/nowhere/history.txt: cannot write the history: No such file or directory (os error 2)",
+            "/nowhere/history.txt: cannot write the history: No such file or directory (os error 2); choose a \
+             --backfill.output that can be written",
         ),
     ] {
         assert_eq!(refused(arguments), (code, says(text)), "{arguments:?}");

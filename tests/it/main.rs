@@ -38,6 +38,7 @@ mod stopping;
 mod storage;
 mod support;
 mod systemd;
+mod terminal;
 mod tidy;
 mod tls;
 mod tools;

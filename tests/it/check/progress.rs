@@ -1,14 +1,13 @@
-//! The progress of long reads: lines in a log, a bar on a terminal, which `script` provides.
+//! The progress of long reads: lines in a log, a bar on a terminal.
 
-use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
 
 use remote_assistance_exporter::simulator::TenantOptions;
 
 use super::program;
 use crate::support::{Lab, wait_for};
+use crate::terminal::Terminal;
 
 /// A tenant whose report has over a hundred pages, and its configuration.
 fn long() -> (Lab, PathBuf) {
@@ -34,52 +33,6 @@ fn a_log_has_a_line_now_and_then() {
         assert_eq!([1, 10, 100].map(at), [1, 1, 1], "{first}: {log}");
         assert!(lines.len() < 20, "a line a page would be too many: {log}");
         assert!(lines[0].contains(" rows=10 rows_total=") && lines[0].ends_with(" percent=0 tenant=contoso"), "{log}");
-    }
-}
-
-/// The program on a terminal of its own, by `script` of util-linux.
-struct Terminal {
-    child: Child,
-    screen: Arc<Mutex<Vec<u8>>>,
-    reader: std::thread::JoinHandle<()>,
-}
-
-impl Terminal {
-    fn start(command: &Command, environment: &[(&str, &str)]) -> Self {
-        let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap());
-        let line: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).map(quoted).collect();
-        let line = format!("stty cols 120; exec {}", line.join(" "));
-        let mut script = Command::new("script");
-        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env_clear().env("PATH", "/usr/bin:/bin");
-        script.env("TERM", "xterm").envs(environment.iter().copied());
-        let script = script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
-        let mut child = script.expect("script of util-linux runs; tests/run installs it");
-        let screen = Arc::new(Mutex::new(Vec::new()));
-        let (sink, mut output) = (screen.clone(), child.stdout.take().unwrap());
-        let reader = std::thread::spawn(move || {
-            let mut chunk = [0; 4096];
-            while let Ok(read @ 1..) = output.read(&mut chunk) {
-                sink.lock().unwrap().extend_from_slice(&chunk[..read]);
-            }
-        });
-        Self { child, screen, reader }
-    }
-
-    fn raw(&self) -> String {
-        String::from_utf8_lossy(&self.screen.lock().unwrap()).into_owned()
-    }
-
-    /// Waits for the end; the exit code, everything that was sent, and what a person sees at the end.
-    fn end(mut self) -> (Option<i32>, String, String) {
-        let status = wait_for("the end", || self.child.try_wait().unwrap());
-        let raw = |terminal: &Self| terminal.raw();
-        while !self.reader.is_finished() {
-            std::thread::yield_now();
-        }
-        let raw = raw(&self);
-        let mut terminal = vt100::Parser::new(2000, 120, 0);
-        terminal.process(raw.as_bytes());
-        (status.code(), raw, terminal.screen().contents())
     }
 }
 
@@ -114,7 +67,7 @@ fn ctrl_c_takes_the_bar_away() {
     std::fs::write(&configuration, keys).unwrap();
     let mut terminal = Terminal::start(&once(&configuration, &lab.directory.path().join("data")), &[]);
     wait_for("the bar", || terminal.raw().contains("contoso [").then_some(()));
-    terminal.child.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
+    terminal.press_ctrl_c();
     let (code, _, seen) = terminal.end();
     assert_eq!(code, Some(1), "{seen}");
     assert!(!seen.contains("contoso ["), "{seen}");

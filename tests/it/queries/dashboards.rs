@@ -50,7 +50,14 @@ fn of_dashboard(dashboard: &Value) -> Vec<Query> {
     };
     for variable in variables.iter().filter(|variable| variable["type"] == "query") {
         let query = variable["query"].as_str().or(variable["query"]["query"].as_str()).unwrap();
-        add(&format!("${}", variable["name"].as_str().unwrap()), selector(query), false);
+        let (selector, label) = selector(query);
+        // A label that the series do not have would give no choice.
+        let with = |label: &str| match selector.strip_suffix('}') {
+            Some(matchers) => format!("{matchers}, {label}!=\"\"}}"),
+            None => format!("{selector}{{{label}!=\"\"}}"),
+        };
+        let expression = label.map_or_else(|| selector.to_owned(), with);
+        add(&format!("${}", variable["name"].as_str().unwrap()), &expression, false);
     }
     for annotation in list("/annotations/list") {
         annotation["expr"].as_str().into_iter().for_each(|expression| add("annotation", expression, false));
@@ -75,12 +82,14 @@ fn value(variable: &Value) -> Option<(String, String)> {
 }
 
 /// What `label_values(selector, label)` and `query_result(expression)` ask Prometheus.
-fn selector(query: &str) -> &str {
+fn selector(query: &str) -> (&str, Option<&str>) {
     if let Some(expression) = query.strip_prefix("query_result(") {
-        return expression.strip_suffix(')').unwrap();
+        return (expression.strip_suffix(')').unwrap(), None);
     }
     let inner = query.strip_prefix("label_values(").and_then(|inner| inner.strip_suffix(')'));
-    inner.and_then(|inner| inner.rsplit_once(',')).unwrap_or_else(|| panic!("{query}: label_values without a metric")).0
+    let parts = inner.and_then(|inner| inner.rsplit_once(','));
+    let (selector, label) = parts.unwrap_or_else(|| panic!("{query}: label_values without a metric"));
+    (selector, Some(label.trim()))
 }
 
 #[track_caller]
@@ -125,8 +134,8 @@ fn variables_are_filled_in() {
     });
     let queries: Vec<_> = of_dashboard(&dashboard).into_iter().map(|query| (query.place, query.expression)).collect();
     let expected = [
-        ("D / $tenant", "remote_assistance_up{job=~\".*\"}"),
-        ("D / $job", "remote_assistance_up"),
+        ("D / $tenant", "remote_assistance_up{job=~\".*\", tenant!=\"\"}"),
+        ("D / $job", "remote_assistance_up{job!=\"\"}"),
         ("D / P", "rate(x{tenant=~\".*\",w=\"7d\",a=~\"b$\"}[10s] offset 60s)"),
     ];
     assert_eq!(queries, expected.map(|(place, expression)| (place.to_owned(), expression.to_owned())));

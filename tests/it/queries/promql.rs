@@ -2,16 +2,41 @@
 
 use std::collections::BTreeSet;
 
-use promql_parser::label::Labels;
+use promql_parser::label::{Labels, MatchOp, Matcher};
 use promql_parser::parser::{self, Expr, LabelModifier, VectorSelector};
 use promql_parser::util::{ExprVisitor, walk_expr};
+use remote_assistance_exporter::ledger::totals::Window;
 use remote_assistance_exporter::metrics::catalogue::{self, Kind};
+use remote_assistance_exporter::session::{EnrollmentState, Label, Os, Role, SessionType};
 
-/// Labels of targets, of buckets, of alerts, and of the recording rules.
-const OTHERS: [&str; 10] =
-    ["job", "instance", "pod", "le", "scope", "week", "alertname", "alertstate", "severity", "category"];
+/// Labels that every scraped series has or may have.
+const OF_TARGETS: [&str; 3] = ["job", "instance", "pod"];
+/// Labels of the recording rules.
+const OF_RECORDS: [&str; 2] = ["scope", "week"];
+/// Labels of `ALERTS`.
+const OF_ALERTS: [&str; 4] = ["alertname", "alertstate", "severity", "category"];
 /// What Prometheus itself has of each target, and what it says of alerts.
 const OF_PROMETHEUS: [&str; 4] = ["up", "scrape_duration_seconds", "scrape_samples_scraped", "ALERTS"];
+/// What the process collector gives on Linux.
+const OF_PROCESS: [&str; 7] = [
+    "process_cpu_seconds_total",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_threads",
+    "process_virtual_memory_bytes",
+];
+
+/// The values of labels with a closed set of them.
+fn values(label: &str) -> Option<Vec<&'static str>> {
+    fn all<L: Label>(label: &str) -> Option<Vec<&'static str>> {
+        (label == L::NAME).then(|| L::ALL.iter().map(|value| value.as_str()).collect())
+    }
+    let session = all::<SessionType>(label).or_else(|| all::<EnrollmentState>(label)).or_else(|| all::<Role>(label));
+    let more = session.or_else(|| all::<Os>(label)).or_else(|| all::<Window>(label));
+    more.or_else(|| (label == "scope").then(|| vec!["all", "elevation"]))
+}
 
 /// What is wrong with an expression's names, and which metrics of the catalogue it reads.
 #[derive(Default)]
@@ -43,17 +68,25 @@ impl Names {
         let Some(name) = selector.name.clone().or(equals) else {
             return self.unknown.push(format!("a selector without a name: {selector:?}"));
         };
-        let labels = selector.matchers.matchers.iter().map(|matcher| matcher.name.as_str());
-        let mut labels: Vec<_> = labels.filter(|label| *label != "__name__" && !OTHERS.contains(label)).collect();
-        if let Some(metric) = metric_of(&name) {
-            self.metrics.insert(metric.name);
-            labels.retain(|label| !metric.labels.contains(label));
-        } else if self.recorded.contains(&name) {
-            labels.retain(|label| !known(label));
-        } else if !OF_PROMETHEUS.contains(&name.as_str()) && !name.starts_with("process_") {
-            self.unknown.push(name.clone());
+        let matchers: Vec<_> = selector.matchers.matchers.iter().filter(|matcher| matcher.name != "__name__").collect();
+        let metric = metric_of(&name);
+        let has = |label: &str| match metric {
+            _ if OF_TARGETS.contains(&label) => true,
+            Some(metric) => metric.labels.contains(&label) || (label == "le" && name.ends_with("_bucket")),
+            None if self.recorded.contains(&name) => OF_RECORDS.contains(&label) || of_a_metric(label),
+            None => name == "ALERTS" && (OF_ALERTS.contains(&label) || of_a_metric(label)),
+        };
+        let strange = matchers.iter().filter(|matcher| !has(&matcher.name));
+        let strange: Vec<_> = strange.map(|matcher| format!("{name}{{{}}}", matcher.name)).collect();
+        let no_values = matchers.iter().flat_map(|matcher| strange_values(matcher));
+        let no_values: Vec<_> = no_values.map(|value| format!("{name}{{{value}}}")).collect();
+        self.unknown.extend(strange.into_iter().chain(no_values));
+        match metric {
+            Some(metric) => _ = self.metrics.insert(metric.name),
+            None if self.recorded.contains(&name) => {}
+            None if OF_PROMETHEUS.contains(&&*name) || OF_PROCESS.contains(&&*name) => {}
+            None => self.unknown.push(name),
         }
-        self.unknown.extend(labels.iter().map(|label| format!("{name}{{{label}}}")));
     }
 
     fn labels(&mut self, labels: &Labels) {
@@ -66,7 +99,23 @@ impl Names {
 }
 
 fn known(label: &str) -> bool {
-    OTHERS.contains(&label) || catalogue::all().any(|metric| metric.labels.contains(&label))
+    label == "le" || OF_TARGETS.contains(&label) || OF_RECORDS.contains(&label) || of_a_metric(label)
+}
+
+fn of_a_metric(label: &str) -> bool {
+    catalogue::all().any(|metric| metric.labels.contains(&label))
+}
+
+/// Values that no series can have, as `label=value`. Of regular expressions, plain alternatives are looked at.
+fn strange_values(matcher: &Matcher) -> Vec<String> {
+    let Some(known) = values(&matcher.name) else { return Vec::new() };
+    let alternatives: Vec<&str> = match matcher.op {
+        MatchOp::Equal | MatchOp::NotEqual => vec![&matcher.value],
+        MatchOp::Re(_) | MatchOp::NotRe(_) => matcher.value.split('|').collect(),
+    };
+    let plain =
+        alternatives.into_iter().filter(|value| !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric()));
+    plain.filter(|value| !known.contains(value)).map(|value| format!("{}={value}", matcher.name)).collect()
 }
 
 impl ExprVisitor for Names {
@@ -97,6 +146,16 @@ fn strange_names_are_found() {
     assert_eq!(unknown("a:b:c{scope=\"all\"} and ignoring (week) up"), [""; 0]);
     assert_eq!(unknown("rate(remote_assistance_sessions_count[5m])"), ["remote_assistance_sessions_count"]);
     assert_eq!(unknown("remote_assistance_up{role=\"helper\"}"), ["remote_assistance_up{role}"]);
+    assert_eq!(unknown("remote_assistance_up{le=\"5\"}"), ["remote_assistance_up{le}"]);
+    assert_eq!(unknown("remote_assistance_up{scope=\"all\"}"), ["remote_assistance_up{scope}"]);
+    assert_eq!(unknown("up{tenant=\"contoso\"}"), ["up{tenant}"]);
+    assert_eq!(unknown("process_fish"), ["process_fish"]);
+    let participants = |matchers: &str| unknown(&format!("remote_assistance_participants_total{{{matchers}}}"));
+    assert_eq!(participants("role=\"helper\",enrollment_state=~\"blocked|failed\""), [""; 0]);
+    assert_eq!(participants("role=\"helpers\""), ["remote_assistance_participants_total{role=helpers}"]);
+    let blocket = "remote_assistance_participants_total{enrollment_state=blocket}";
+    assert_eq!(participants("enrollment_state!~\"blocket|failed|.*\""), [blocket]);
+    assert_eq!(unknown("a:b:c{scope=\"every\"}"), ["a:b:c{scope=every}"]);
     assert_eq!(unknown("sum without (fish) (remote_assistance_up)"), ["fish"]);
     assert_eq!(unknown("remote_assistance_up * on (fish) group_left (chips) up"), ["fish", "chips"]);
     assert!(names("sum(", &recorded).is_err());
