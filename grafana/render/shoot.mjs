@@ -18,6 +18,8 @@ const { values: given, positionals: pictures } = parseArgs({
 const dashboards = fileURLToPath(new URL("..", import.meta.url));
 const TYPES = { ".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".json": "application/json", ".svg": "image/svg+xml" };
 const PATIENCE = 120_000;
+// Tables are drawn where they are seen.
+const TALL = 5000;
 
 /** The page, the dashboards, and Prometheus behind one origin. */
 const server = createServer(async (asked, answer) => {
@@ -60,7 +62,7 @@ async function store(path, shot) {
 async function take(picture) {
   const [dashboard, suffix, theme, width, ...rest] = picture.split(":");
   const wrong = [];
-  const context = await browser.newContext({ viewport: { width: Number(width), height: 900 }, timezoneId: "UTC", locale: "en-GB" });
+  const context = await browser.newContext({ viewport: { width: Number(width), height: TALL }, timezoneId: "UTC", locale: "en-GB" });
   const page = await context.newPage();
   // What is so long ago is so before the end of the data.
   await page.clock.setFixedTime(Number(given.to) * 1000);
@@ -78,7 +80,7 @@ async function take(picture) {
   } catch (error) {
     wrong.push(String(error));
   }
-  await store(join(given.out, `${dashboard}${suffix}.png`), await page.screenshot({ fullPage: true }));
+  await store(join(given.out, `${dashboard}${suffix}.png`), await page.locator("main").screenshot());
   await context.close();
   return wrong.map((line) => `${dashboard}${suffix}: ${line}`);
 }

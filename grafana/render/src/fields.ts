@@ -3,12 +3,15 @@ import {
   applyFieldOverrides,
   cacheFieldDisplayNames,
   type DataFrame,
+  type Field,
+  FieldColorModeId,
   FieldConfigOptionsRegistry,
+  FieldType,
+  getFieldSeriesColor,
   type GrafanaTheme2,
   standardTransformersRegistry,
   standardTransformers,
   transformDataFrame,
-  FieldType,
 } from "@grafana/data";
 import { lastValueFrom } from "rxjs";
 import { type Context, replaced } from "./variables";
@@ -59,6 +62,12 @@ export function unknownProperties(panel: any): string[] {
   return ids.filter((id) => !registry.getIfExists(id) && !registry.getIfExists(id.split(".").slice(0, 2).join(".")));
 }
 
+/** A colour by name is worked out before the time series' component has joined the frames, and lost their names. */
+function namedColor(field: Field, theme: GrafanaTheme2) {
+  if (field.config.color?.mode !== FieldColorModeId.PaletteClassicByName) return;
+  field.config.color = { mode: FieldColorModeId.Fixed, fixedColor: getFieldSeriesColor(field, theme).color };
+}
+
 /** Frames as the panel shows them. */
 export async function prepared(panel: any, data: DataFrame[], context: Context, theme: GrafanaTheme2): Promise<DataFrame[]> {
   const transformed = panel.transformations?.length
@@ -73,5 +82,6 @@ export async function prepared(panel: any, data: DataFrame[], context: Context, 
     timeZone: "utc",
   });
   cacheFieldDisplayNames(frames);
+  frames.forEach((frame) => frame.fields.forEach((field) => namedColor(field, theme)));
   return frames;
 }

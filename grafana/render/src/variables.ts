@@ -50,6 +50,8 @@ export function replaced(text: string, context: Context, scoped?: ScopedVars, st
   const length = context.range.to.valueOf() - context.range.from.valueOf();
   const own: Record<string, string> = {
     __range: seconds(length),
+    __from: String(context.range.from.valueOf()),
+    __to: String(context.range.to.valueOf()),
     __range_s: String(length / 1000),
     __range_ms: String(length),
     __url_time_range: `from=${context.range.from.valueOf()}&to=${context.range.to.valueOf()}`,
