@@ -1,5 +1,5 @@
 // Takes screenshots of the dashboards and tells what is wrong with them, a line each:
-// node shoot.mjs --page=DIR --prometheus=URL --to=UNIX --scrape=SECONDS --out=DIR --demand=DEMAND PICTURE…
+// node shoot.mjs --page=DIR --prometheus=URL --to=UNIX --scrape=SECONDS --out=DIR --demand=DEMAND [--small] PICTURE…
 // A picture is DASHBOARD:SUFFIX:THEME:WIDTH, then if wanted :QUERY, which is added to the page's address; its file
 // is named by the first two. Every panel is to be drawn; where `data` is demanded it is to show some too.
 import { createReadStream } from "node:fs";
@@ -13,7 +13,10 @@ import UPNG from "upng-js";
 
 const { values: given, positionals: pictures } = parseArgs({
   allowPositionals: true,
-  options: Object.fromEntries(["page", "prometheus", "to", "scrape", "out", "demand"].map((name) => [name, { type: "string" }])),
+  options: {
+    ...Object.fromEntries(["page", "prometheus", "to", "scrape", "out", "demand"].map((name) => [name, { type: "string" }])),
+    small: { type: "boolean" },
+  },
 });
 const dashboards = fileURLToPath(new URL("..", import.meta.url));
 const TYPES = { ".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".json": "application/json", ".svg": "image/svg+xml" };
@@ -54,6 +57,7 @@ const browser = await chromium.launch({
 
 /** In 256 colours, a picture is a third as large, and looks the same. */
 async function store(path, shot) {
+  if (!given.small) return writeFile(path, shot);
   const image = UPNG.decode(shot);
   await writeFile(path, new Uint8Array(UPNG.encode(UPNG.toRGBA8(image), image.width, image.height, 256)));
 }

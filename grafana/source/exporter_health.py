@@ -39,7 +39,7 @@ def at_a_glance():
     missed = f"(time() - {of_tenant('last_poll_success_timestamp_seconds')}) / {of_tenant('poll_interval_seconds')}"
     return [
         tile("Exporters", "Exporters that Prometheus scrapes.", f"count({per_process('exporter_build_info')})",
-             none="None", thresholds=steps(RED, (1, GREEN))),
+             none="None", lacking=RED, thresholds=steps(RED, (1, GREEN))),
         tile("Tenants failing", "Tenants whose last poll failed. *Polls by tenant* tells which and why.",
              f"sum(1 - {of_tenant('up')})", thresholds=steps(GREEN, (1, RED)), links=to_tenants),
         tile("Polls missed", "Time since the last successful poll, in poll intervals, of the tenant for which it is longest.",
@@ -108,8 +108,8 @@ def polls():
 
 def reports():
     fates = {"counted": BLUE, "unfinished": PALE_BLUE, "amended": "yellow", "too old": "purple", "baseline": DARK_GREY}
-    new = [target(own_per_bar("sessions_total" if fate == "counted" else f"reports_{fate.replace(' ', '_')}_total") + " > 0", fate)
-           for fate in fates]
+    names = ["sessions_total", *(f"reports_{fate.replace(' ', '_')}_total" for fate in fates if fate != "counted")]
+    new = [target(f"{own_per_bar(name)} > 0", fate) for name, fate in zip(names, fates)]
     return [
         series("Reports read", "Reports that were read in each bar, and how many of them were known already. Most are: every "
                "poll reads the look-back window again.",
@@ -180,7 +180,8 @@ def tenants():
         (f"{of_tenant('enrollment_lookup_last_success_timestamp_seconds')} * 1000", "Last look-up"),
     ]
     overrides = [
-        column("Tenant", unit="string", custom__filterable=True, custom__width=150, links=[drill_down(OVERVIEW, "Overview of ${__value.text}", name)]),
+        column("Tenant", unit="string", custom__filterable=True, custom__width=150,
+               links=[drill_down(OVERVIEW, "Overview of ${__value.text}", name)]),
         column("Last poll", mappings=mapping(_1=("OK", GREEN), _0=("Failed", RED)), custom__cellOptions=colored),
         column("Last success", unit="dateTimeFromNow", custom__width=150),
         column("Duration", unit="s"),
@@ -207,8 +208,8 @@ def tenants():
 def ledger():
     return [
         series("Sessions in the ledger", "Ids that the ledger keeps so that no session counts twice. Those behind the look-back "
-               "window are forgotten.", [target(per_process("ledger_sessions"), "{{instance}}")], unit="locale", color=BY_NAME, width=6,
-               decimals=0),
+               "window are forgotten.", [target(per_process("ledger_sessions"), "{{instance}}")], unit="locale",
+               color=BY_NAME, width=6, decimals=0),
         series("Size of the ledger", "The ledger's file on disk.", [target(per_process("ledger_size_bytes"), "{{instance}}")],
                unit="bytes", color=BY_NAME, width=6),
         series("Commits", "Transactions in each bar. Those that fail are read again by the next poll.",

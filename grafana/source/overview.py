@@ -47,7 +47,7 @@ def worth_a_look():
         stat("Unenrolled", "Sessions whose helper used a device that is reported and not enrolled: pending a reset, failed, "
              "not contacted, blocked or unknown.", unenrolled, unit="locale", decimals=0, height=3,
              thresholds=steps(GREEN, (0.5, ORANGE)), none="No sessions"),
-        stat("Cross-tenant", "Share of the sessions whose helper and sharer were reported with different tenants. Where "
+        stat("Two tenants", "Share of the sessions whose helper and sharer were reported with different tenants. Where "
              "reports do not tell tenants, sessions count as within one.", f"{crossing} / ({sessions} > 0.5)",
              unit="percentunit", decimals=1, height=3, none="No sessions"),
         stat("Newest end", "When the newest session that was counted ended.",

@@ -194,9 +194,9 @@ def mapping(**values):
     return [{"type": "value", "options": options}]
 
 
-def or_nothing(text, mappings=()):
-    """What nothing is shown as: in grey, since it is neither well nor wrong."""
-    nothing = {"color": GREY, "index": len(mappings), "text": text}
+def or_nothing(text, mappings=(), color=GREY):
+    """What nothing is shown as: mostly in grey, since it is neither well nor wrong."""
+    nothing = {"color": color, "index": len(mappings), "text": text}
     return [*mappings, {"type": "special", "options": {"match": "null", "result": nothing}}]
 
 
@@ -250,7 +250,7 @@ class Panel:
 
 
 def stat(title, description, expr, *, unit, width=4, height=4, thresholds=None, none="No data", calc="lastNotNull", decimals=None,
-         instant=True, spark=False, text="auto", mappings=(), links=(), fields=""):
+         instant=True, spark=False, text="auto", mappings=(), links=(), fields="", lacking=GREY):
     """A number. Coloured by its thresholds where it has some, else blue."""
     options = {
         "colorMode": "value",
@@ -265,7 +265,7 @@ def stat(title, description, expr, *, unit, width=4, height=4, thresholds=None, 
     }
     return Panel("stat", title, description, [target(expr, instant=instant, fmt="time_series")], unit=unit, width=width,
                  height=height, none=none, decimals=decimals, thresholds=thresholds, color={"mode": "thresholds"},
-                 options=options, mappings=or_nothing(none, mappings), links=links)
+                 options=options, mappings=or_nothing(none, mappings, lacking), links=links)
 
 
 def series(title, description, targets, *, unit, width=12, height=8, none="No data", bars=False, stack=False, fill=0,
