@@ -1,13 +1,16 @@
 """Exporter health: what an administrator looks at when something is wrong."""
 
 from panels import (
-    BLUE, GREEN, GREY, HEALTH, ORANGE, OVERVIEW, RED, column, dashboard, drill_down, fixed, histogram, mapping,
-    own_per_bar, quantile, selector, series, stat, steps, table, table_target, target,
+    BLUE, BY_NAME, DARK_GREY, ENDPOINTS, FAILURES, GREEN, GREY, HEALTH, ORANGE, OVERVIEW, PALE_BLUE, RED, REJECTIONS, TENANTS,
+    as_minutes, column, dashboard, drill_down, fixed, fixed_all, histogram, mapping,
+    own_per_bar, percentile, quantile, selector,
+    series, stat, steps, table, table_target, target, way_to,
 )
 
 NONE_SHOULD = steps(GREEN, (0.5, RED))
 WORTH_A_LOOK = steps(GREEN, (0.5, ORANGE))
 DAY = 86400
+UNTIL = steps(RED, (7 * DAY, ORANGE), (30 * DAY, GREEN))
 
 
 def increase(name, tenant=True):
@@ -26,35 +29,49 @@ def observed(q, name, keep=(), tenant=True):
     return quantile(q, histogram(name, "$__rate_interval", keep, tenant))
 
 
+def tile(title, description, expr, **more):
+    return stat(title, description, expr, width=6, height=3, **{"unit": "locale", "decimals": 0} | more)
+
+
 def at_a_glance():
+    """Green where all is well. A line on polls, one on what was read and written, one on what polls depend on."""
+    to_tenants = [way_to(TENANTS, "Tenants")]
+    missed = f"(time() - {of_tenant('last_poll_success_timestamp_seconds')}) / {of_tenant('poll_interval_seconds')}"
     return [
-        stat("Exporters", "Exporters that Prometheus scrapes.", f"count({per_process('exporter_build_info')})",
-             unit="locale", none="None", thresholds=steps(RED, (1, GREEN))),
-        stat("Configuration", "Whether every exporter could load its configuration when it last tried. If not, it runs with "
+        tile("Exporters", "Exporters that Prometheus scrapes.", f"count({per_process('exporter_build_info')})",
+             none="None", lacking=RED, thresholds=steps(RED, (1, GREEN))),
+        tile("Tenants failing", "Tenants whose last poll failed. *Polls by tenant* tells which and why.",
+             f"sum(1 - {of_tenant('up')})", thresholds=steps(GREEN, (1, RED)), links=to_tenants),
+        tile("Polls missed", "Time since the last successful poll, in poll intervals, of the tenant for which it is longest.",
+             f"floor(max({missed}))", thresholds=steps(GREEN, (3, ORANGE), (12, RED)), links=to_tenants),
+        tile("Polls failed", "Share of the polls in the chosen time that failed.",
+             f"{increase('poll_failures_total')} / ({increase('polls_total')} > 0)", unit="percentunit", decimals=1,
+             thresholds=steps(GREEN, (0.01, ORANGE), (0.1, RED)), none="No polls"),
+        tile("Rows missing", "Rows that the service promised and did not deliver, in the chosen time. They are read again by "
+             "later polls.", increase("report_rows_missing_total"), thresholds=WORTH_A_LOOK),
+        tile("Rows rejected", "Readings of rows that could not be understood, in the chosen time. They are read again, and "
+             "count once they are repaired.", increase("reports_rejected_total"), thresholds=WORTH_A_LOOK),
+        tile("Commits failed", "Transactions that could not be written to the ledger, in the chosen time. Nothing is lost "
+             "as long as Graph still has the rows; look at the disk.", increase("ledger_commit_failures_total", False),
+             thresholds=NONE_SHOULD),
+        tile("Counted twice", "Tenants that more than one exporter polls, each into a ledger of its own. Dashboards show "
+             "the higher count.",
+             f"sum(count by (tenant) ({selector('poll_interval_seconds')}) > bool 1)", thresholds=WORTH_A_LOOK),
+        tile("Throttled", "Requests that Graph answered 429, in the chosen time. The exporter waits as long as it is told.",
+             increase("graph_throttled_total"), thresholds=WORTH_A_LOOK),
+        tile("Look-ups failing", "Tenants whose last look-up of enrolment states failed, where `enrollment_lookup` is on.",
+             f"sum(1 - {of_tenant('enrollment_lookup_up')})", thresholds=WORTH_A_LOOK, none="None configured"),
+        tile("Certificate ends", "Time until the first certificate of kind client_certificate expires. When a secret "
+             "expires, Entra does not tell.", f"min({selector('credential_expiry_timestamp_seconds')}) - time()", unit="s",
+             decimals=1, thresholds=UNTIL, none="No certificate"),
+        tile("Configuration", "Whether every exporter could load its configuration when it last tried. If not, it runs with "
              "the one before, and its log says why.", f"min({per_process('exporter_config_last_reload_successful')})",
              unit="none", mappings=mapping(_1=("Loaded", GREEN), _0=("Refused", RED))),
-        stat("Tenants failing", "Tenants whose last poll failed. *Failures by reason* tells why.",
-             f"sum(1 - {of_tenant('up')})", unit="locale", thresholds=steps(GREEN, (1, RED))),
-        stat("Polls missed", "Time since the last successful poll, in poll intervals, of the tenant for which it is longest.",
-             f"floor(max((time() - {of_tenant('last_poll_success_timestamp_seconds')}) / {of_tenant('poll_interval_seconds')}))",
-             unit="locale", thresholds=steps(GREEN, (3, ORANGE), (12, RED))),
-        stat("Rows missing", "Rows that the service promised and did not deliver, in the chosen time. They are read again by "
-             "later polls.", increase("report_rows_missing_total"), unit="locale", decimals=0, thresholds=WORTH_A_LOOK),
-        stat("Rows rejected", "Readings of rows that could not be understood, in the chosen time. They are read again, and "
-             "count once they are repaired.", increase("reports_rejected_total"), unit="locale", decimals=0,
-             thresholds=WORTH_A_LOOK),
-        stat("Commits failed", "Transactions that could not be written to the ledger, in the chosen time. Nothing is lost "
-             "as long as Graph still has the rows; look at the disk.", increase("ledger_commit_failures_total", False),
-             unit="locale", decimals=0, thresholds=NONE_SHOULD),
-        stat("Counted twice", "Tenants that more than one exporter polls, each into a ledger of its own. Dashboards show "
-             "the higher count.",
-             f"sum(count by (tenant) ({selector('poll_interval_seconds')}) > bool 1)", unit="locale",
-             thresholds=WORTH_A_LOOK),
     ]
 
 
 def polls():
-    failures = own_per_bar("poll_failures_total", ["reason"])
+    failures = f"{own_per_bar('poll_failures_total', ['reason'])} > 0"
     succeeded = (f"(sum (rate({selector('polls_total')}[$__rate_interval]))"
                  f" - sum (rate({selector('poll_failures_total')}[$__rate_interval]))) * $__interval_ms / 1000")
     share = f"{of_tenant('last_poll_duration_seconds')} / {of_tenant('poll_interval_seconds')}"
@@ -63,8 +80,10 @@ def polls():
         series("Polls", "Polls that ended in each bar.",
                [target(succeeded, "Succeeded"), target(own_per_bar("poll_failures_total"), "Failed")], unit="locale",
                decimals=0, bars=True, stack=True, width=8, overrides=[fixed("Succeeded", GREEN), fixed("Failed", RED)]),
-        series("Failures by reason", "Polls that failed in each bar. The reasons are explained in the README.",
-               [target(failures, "{{reason}}")], unit="locale", bars=True, stack=True, width=8, decimals=0),
+        series("Failures by reason", "Polls that failed in each bar. Red: we are refused. Orange: the service or the way to it. "
+               "Yellow: too many requests. Purple: what came is not understood. Blue: the exporter's own machine. The README "
+               "explains each reason.", [target(failures, "{{reason}}")], unit="locale", bars=True, stack=True, width=8,
+               decimals=0, overrides=fixed_all(FAILURES), none="No poll failed"),
         series("Polls missed over time", "Time since the last successful poll, in poll intervals: of the tenant for which it is "
                "longest, and of half of them at most. Below 2 all is well.",
                [target(f"max({missed})", "Longest"), target(f"quantile(0.5, {missed})", "Median")], unit="locale",
@@ -80,30 +99,32 @@ def polls():
                thresholds=steps("transparent", (0.8, ORANGE)), steps_shown=True, overrides=[fixed("Highest", BLUE)]),
         series("From end to count", "Time from a session's end to its being counted. It holds the service's own delay "
                "and half a poll interval on average.",
-               [target(observed(0.5, "report_delay_seconds"), "Median"),
-                target(observed(0.95, "report_delay_seconds"), "95th percentile")], unit="s", width=8, joined=True,
-               none="No session counted", overrides=[fixed("Median", BLUE), fixed("95th percentile", "purple")]),
+               [target(as_minutes(observed(0.5, "report_delay_seconds")), "Median"),
+                target(as_minutes(observed(0.95, "report_delay_seconds")), "95th percentile")], unit="m", width=8,
+               joined=True, none="No session counted",
+               overrides=[fixed("Median", BLUE), percentile("95th percentile")]),
     ]
 
 
 def reports():
-    fates = [("duplicate", GREY), ("amended", "yellow"), ("unfinished", "super-light-blue"), ("too_old", "purple"),
-             ("baseline", "#6e6e78"), ("rejected", RED)]
-    counted = [target(own_per_bar(f"reports_{fate}_total"), fate.replace("_", " ")) for fate, _ in fates]
+    fates = {"counted": BLUE, "unfinished": PALE_BLUE, "amended": "yellow", "too old": "purple", "baseline": DARK_GREY}
+    names = ["sessions_total", *(f"reports_{fate.replace(' ', '_')}_total" for fate in fates if fate != "counted")]
+    new = [target(f"{own_per_bar(name)} > 0", fate) for name, fate in zip(names, fates)]
     return [
-        series("Reports read", "What became of the reports that were read, in each bar. Most are duplicates: every poll "
-               "reads the look-back window again.",
-               [target(own_per_bar("reports_read_total"), "read"), *counted,
-                target(own_per_bar("sessions_total"), "counted")],
-               unit="locale", decimals=0, width=12, overrides=[
-                   fixed("read", "text"), fixed("counted", BLUE),
-                   *(fixed(fate.replace("_", " "), color) for fate, color in fates)], calcs=["sum"], height=10),
+        series("Reports read", "Reports that were read in each bar, and how many of them were known already. Most are: every "
+               "poll reads the look-back window again.",
+               [target(own_per_bar("reports_read_total"), "read"), target(own_per_bar("reports_duplicate_total"), "duplicate")],
+               unit="locale", decimals=0, width=8, overrides=[fixed("read", BLUE), fixed("duplicate", GREY)]),
+        series("New and changed reports", "What became of the reports that were not duplicates, in each bar. Unfinished ones are "
+               "read until they end.", new, unit="locale", decimals=0, width=8, bars=True, stack=True,
+               overrides=fixed_all(fates), none="Nothing new"),
         series("Rejected and missing", "Readings of rows that could not be understood, by reason; rows that were promised and "
                "not delivered; counted sessions without a usable duration.",
-               [target(own_per_bar("reports_rejected_total", ["reason"]), "{{reason}}"),
-                target(own_per_bar("report_rows_missing_total"), "rows missing"),
-                target(own_per_bar("invalid_durations_total"), "no duration")], unit="locale", decimals=0, width=12,
-               bars=True, stack=True, calcs=["sum"], height=10),
+               [target(own_per_bar("reports_rejected_total", ["reason"]) + " > 0", "{{reason}}"),
+                target(own_per_bar("report_rows_missing_total") + " > 0", "rows missing"),
+                target(own_per_bar("invalid_durations_total") + " > 0", "no duration")], unit="locale", decimals=0, width=8,
+               bars=True, stack=True, none="Nothing rejected, nothing missing",
+               overrides=[*fixed_all(REJECTIONS), fixed("rows missing", "light-orange"), fixed("no duration", GREY)]),
     ]
 
 
@@ -120,73 +141,77 @@ def graph():
                decimals=0, bars=True, stack=True, width=8, overrides=codes),
         series("Requests by endpoint", "Requests to Graph and its token endpoint in each bar, by what they ask for.",
                [target(own_per_bar("graph_requests_total", ["endpoint"]), "{{endpoint}}")], unit="locale", decimals=0,
-               bars=True, stack=True, width=8),
+               bars=True, stack=True, width=8, overrides=fixed_all(ENDPOINTS)),
         series("Latency of Graph", "95th percentile of single requests by endpoint, for all tenants of the chosen instances.",
                [target(observed(0.95, duration, ["endpoint"], tenant=False), "{{endpoint}}")], unit="s", width=8,
-               none="No requests", joined=True),
+               none="No requests", joined=True, overrides=fixed_all(ENDPOINTS)),
         series("Throttling and retries", "Requests that were answered 429, and requests that were sent again.",
-               [target(own_per_bar("graph_throttled_total"), "Throttled"),
-                target(own_per_bar("graph_retries_total"), "Retries")], unit="locale", decimals=0, bars=True, width=8,
+               [target(own_per_bar("graph_retries_total"), "Retries"),
+                target(own_per_bar("graph_throttled_total"), "Throttled")], unit="locale", decimals=0, width=8,
                overrides=[fixed("Throttled", ORANGE), fixed("Retries", BLUE)]),
         series("Held back", "Time for which requests waited to keep below the service's limits, in seconds per second, "
                "summed over the tenants. If it lasts, raise page_size.",
                [target(f"sum(rate({selector('graph_throttle_wait_seconds_total')}[$__rate_interval]))", "Waiting")],
                unit="percentunit", width=8, overrides=[fixed("Waiting", BLUE)]),
-        series("Look-ups of enrolment states", "Tenants whose last look-up succeeded or failed, where `enrollment_lookup` is on, "
-               "and failures by reason.",
-               [target(f"sum({of_tenant('enrollment_lookup_up')})", "Succeeded"),
-                target(f"sum(1 - {of_tenant('enrollment_lookup_up')})", "Failed"),
-                target(own_per_bar("enrollment_lookup_failures_total", ["reason"]), "{{reason}}")], unit="locale",
-               decimals=0, width=8, none="No look-ups are configured",
-               overrides=[fixed("Succeeded", GREEN), fixed("Failed", RED)]),
+        series("Failed look-ups", "Look-ups of enrolment states that failed in each bar, by reason, where `enrollment_lookup` is "
+               "on. Polls go on with what was known before.",
+               [target(own_per_bar("enrollment_lookup_failures_total", ["reason"]) + " > 0", "{{reason}}")], unit="locale",
+               decimals=0, width=8, bars=True, stack=True, none="No look-up failed", overrides=fixed_all(FAILURES)),
     ]
 
 
 def tenants():
     name = "${__value.text}"
-    until = steps(RED, (7 * DAY, ORANGE), (30 * DAY, GREEN))
     colored = {"type": "color-text"}
     success = of_tenant("last_poll_success_timestamp_seconds")
+    reasons = [{"type": "value", "options": {
+        reason: {"color": color, "index": index, "text": reason} for index, (reason, color) in enumerate(FAILURES.items())}}]
     shown = [
         (of_tenant("up"), "Last poll"),
         (f"{success} * 1000", "Last success"),
         (of_tenant("last_poll_duration_seconds"), "Duration"),
-        (of_tenant("poll_interval_seconds"), "Interval"),
         (f"round(sum by (tenant) (increase({selector('poll_failures_total')}[$__range])))", "Failures"),
-        (f"{of_tenant('token_expiry_timestamp_seconds')} - time()", "Token expires in"),
-        (f"min by (tenant) ({selector('credential_expiry_timestamp_seconds')}) - time()", "Certificate expires in"),
-        (of_tenant("files_set_aside"), "Files set aside"),
-        (of_tenant("enrollment_lookup_devices"), "Devices known"),
+        (f"topk by (tenant) (1, sum by (tenant, reason) (increase({selector('poll_failures_total')}[$__range])) > 0.5)", ""),
+        (f"{of_tenant('token_expiry_timestamp_seconds')} - time()", "Token"),
+        (f"min by (tenant) ({selector('credential_expiry_timestamp_seconds')}) - time()", "Certificate"),
+        (of_tenant("files_set_aside"), "Set aside"),
+        (of_tenant("enrollment_lookup_up"), "Look-up"),
+        (of_tenant("enrollment_lookup_devices"), "Devices"),
         (f"{of_tenant('enrollment_lookup_last_success_timestamp_seconds')} * 1000", "Last look-up"),
     ]
     overrides = [
-        column("Tenant", unit="string", links=[drill_down(OVERVIEW, "Overview of ${__value.text}", name)]),
-        column("Last poll", mappings=mapping(_1=("Succeeded", GREEN), _0=("Failed", RED)), custom__cellOptions=colored),
-        column("Last success", unit="dateTimeFromNow"),
+        column("Tenant", unit="string", custom__filterable=True, custom__width=150,
+               links=[drill_down(OVERVIEW, "Overview of ${__value.text}", name)]),
+        column("Last poll", mappings=mapping(_1=("OK", GREEN), _0=("Failed", RED)), custom__cellOptions=colored),
+        column("Last success", unit="dateTimeFromNow", custom__width=150),
         column("Duration", unit="s"),
-        column("Interval", unit="s"),
         column("Failures", thresholds=steps("text", (1, RED)), custom__cellOptions=colored),
-        column("Token expires in", unit="s"),
-        column("Certificate expires in", unit="s", thresholds=until, custom__cellOptions=colored),
-        column("Files set aside", thresholds=steps("text", (1, ORANGE)), custom__cellOptions=colored),
-        column("Last look-up", unit="dateTimeFromNow"),
+        column("Mostly", unit="string", mappings=reasons, custom__cellOptions=colored),
+        column("Token", unit="s", decimals=0),
+        column("Certificate", unit="s", decimals=1, thresholds=UNTIL, custom__cellOptions=colored),
+        column("Set aside", thresholds=steps("text", (1, ORANGE)), custom__cellOptions=colored),
+        column("Look-up", mappings=mapping(_1=("OK", GREEN), _0=("Failed", ORANGE)), custom__cellOptions=colored),
+        column("Last look-up", unit="dateTimeFromNow", custom__width=150),
     ]
     columns = [("tenant", "Tenant"), *((f"Value #{chr(ord('A') + n)}", title) for n, (_, title) in enumerate(shown))]
+    columns.insert(5, ("reason", "Mostly"))
     return [table(
-        "Polls by tenant", "How the polls of each tenant go, failing ones first. When a certificate expires is known for "
-        "client_certificate only: Entra does not tell when a secret expires. Files set aside: for files only. Devices known "
-        "and last look-up: with enrollment_lookup only.",
+        "Polls by tenant", "How the polls of each tenant go, failing ones first. Mostly: the most frequent reason of "
+        "its failures in the chosen time. Token, certificate: time until they "
+        "expire, the latter for client_certificate only, since Entra does not tell when a secret expires. Set aside: files, for "
+        "the source files only. Look-up and "
+        "what follows: with enrollment_lookup only.",
         [table_target(expr) for expr, _ in shown], columns=columns, overrides=overrides,
-        sort=[("Last poll", False)], height=9, none="–")]
+        sort=[("Last poll", False)], height=9)]
 
 
 def ledger():
     return [
         series("Sessions in the ledger", "Ids that the ledger keeps so that no session counts twice. Those behind the look-back "
-               "window are forgotten.", [target(per_process("ledger_sessions"), "{{instance}}")], unit="locale", width=6,
-               decimals=0),
+               "window are forgotten.", [target(per_process("ledger_sessions"), "{{instance}}")], unit="locale",
+               color=BY_NAME, width=6, decimals=0),
         series("Size of the ledger", "The ledger's file on disk.", [target(per_process("ledger_size_bytes"), "{{instance}}")],
-               unit="bytes", width=6),
+               unit="bytes", color=BY_NAME, width=6),
         series("Commits", "Transactions in each bar. Those that fail are read again by the next poll.",
                [target(own_per_bar("ledger_commits_total", tenant=False), "Committed"),
                 target(own_per_bar("ledger_commit_failures_total", tenant=False), "Failed")], unit="locale", decimals=0,
@@ -194,7 +219,7 @@ def ledger():
         series("Commit duration", "From the begin of a transaction to its being on disk.",
                [target(observed(0.5, "ledger_commit_duration_seconds", tenant=False), "Median"),
                 target(observed(0.99, "ledger_commit_duration_seconds", tenant=False), "99th percentile")], unit="s",
-               width=6, none="No transactions", joined=True, overrides=[fixed("Median", BLUE), fixed("99th percentile", "purple")]),
+               width=6, none="No transactions", joined=True, overrides=[fixed("Median", BLUE), percentile("99th percentile")]),
     ]
 
 
@@ -222,8 +247,8 @@ def process():
     http = "exporter_http_request"
     fds = f"{per_process('process_open_fds')} / {per_process('process_max_fds')}"
     return [
-        table("Exporters", "Versions and configurations. Replicas with one configuration have one hash.",
-              [table_target(expr) for expr in by_instance], columns=columns, overrides=overrides, height=6, none="–",
+        table("Versions and configurations", "What runs, and with what. Replicas with one configuration have one hash.",
+              [table_target(expr) for expr in by_instance], columns=columns, overrides=overrides, height=6, none="No exporter",
               sort=[("Instance", False)]),
         series("Scrapes and other requests", "Requests that were answered, by path and status.",
                [target(f"sum by (path, code) (rate({per_process(f'{http}s_total')}[$__rate_interval]))", "{{path}} {{code}}")],
@@ -232,18 +257,19 @@ def process():
                [target(observed(0.95, f"{http}_duration_seconds", ["path"], tenant=False), "{{path}}")], unit="s", width=8,
                none="No requests", joined=True),
         series("Requests in flight", "Requests that are being answered.",
-               [target(per_process(f"{http}s_in_flight"), "{{instance}}")], unit="locale", width=8, decimals=0),
-        series("CPU", "Cores in use.", [target(f"rate({per_process('process_cpu_seconds_total')}[$__rate_interval])",
-                                               "{{instance}}")], unit="none", width=8, decimals=3),
+               [target(per_process(f"{http}s_in_flight"), "{{instance}}")], unit="locale", color=BY_NAME, width=8, decimals=0),
+        series("CPU", "Time on processors: 100% is one core.",
+               [target(f"rate({per_process('process_cpu_seconds_total')}[$__rate_interval])", "{{instance}}")],
+               unit="percentunit", width=8, color=BY_NAME),
         series("Memory", "Resident memory.", [target(per_process("process_resident_memory_bytes"), "{{instance}}")],
-               unit="bytes", width=8),
+               unit="bytes", color=BY_NAME, width=8),
         series("File descriptors", "Open file descriptors, as a share of those allowed.", [target(fds, "{{instance}}")],
-               unit="percentunit", width=8, thresholds=steps("transparent", (0.8, ORANGE)), steps_shown=True),
+               unit="percentunit", color=BY_NAME, width=8, thresholds=steps("transparent", (0.8, ORANGE)), steps_shown=True),
     ]
 
 
 def build():
     return dashboard(
         HEALTH, "Remote help exporter health", "Whether the numbers can be trusted, and what to mend if not.",
-        [(None, at_a_glance()), ("Polls", polls()), ("Tenants", tenants()), ("Graph", graph()), ("Reports", reports()),
+        [(None, at_a_glance()), ("Tenants", tenants()), ("Polls", polls()), ("Graph", graph()), ("Reports", reports()),
          ("Ledger", ledger()), ("Exporters", process())], since="24h")

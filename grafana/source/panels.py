@@ -5,15 +5,17 @@ TAG = "remote-help"
 OVERVIEW, TENANTS, HEALTH = "remote-help-overview", "remote-help-tenants", "remote-help-exporter-health"
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
-# Colours say one thing each: blue what happens, grey what is past or not known, green well, orange worth
-# a look, red wrong. Session types are shades by how much is handed over.
-BLUE, GREY, GREEN, ORANGE, RED = "blue", "#8e8e99", "green", "orange", "red"
+# Colours say one thing each: blue what happens, teal the sharer's side, grey what is past or not known, green well,
+# orange worth a look, red wrong. A test holds that a name has one colour in all dashboards.
+BLUE, PALE_BLUE, TEAL, PALE_TEAL = "blue", "super-light-blue", "#3f9c96", "#8cc9c4"
+GREY, DARK_GREY, GREEN, ORANGE, RED = "#8e8e99", "#6e6e78", "green", "orange", "red"
+# Shades by how much is handed over.
 SESSION_TYPES = {
-    "viewOnly": "super-light-blue",
-    "fullControl": "blue",
-    "elevation": "orange",
+    "viewOnly": PALE_BLUE,
+    "fullControl": BLUE,
+    "elevation": ORANGE,
     "unattended": "purple",
-    "other": "#6e6e78",
+    "other": DARK_GREY,
     "unreported": GREY,
 }
 ENROLLMENT_STATES = {
@@ -22,10 +24,49 @@ ENROLLMENT_STATES = {
     "notContacted": "light-orange",
     "failed": ORANGE,
     "blocked": RED,
-    "unknown": "#6e6e78",
-    "other": "#6e6e78",
+    "unknown": DARK_GREY,
+    "other": DARK_GREY,
     "unreported": GREY,
 }
+# Red: who we are or what we may is refused. Orange: the service or the way to it. Purple: what came is not
+# understood. Blue: the exporter's own machine.
+FAILURES = {
+    "authentication": RED,
+    "credential": "dark-red",
+    "forbidden": "light-red",
+    "unauthorized": "semi-dark-red",
+    "connection": "light-orange",
+    "server_error": ORANGE,
+    "timeout": "dark-orange",
+    "not_found": "semi-dark-orange",
+    "export_job": "super-light-orange",
+    "throttled": "yellow",
+    "bad_request": "dark-purple",
+    "invalid_response": "purple",
+    "paging": "light-purple",
+    "too_large": "super-light-purple",
+    "files": "semi-dark-purple",
+    "internal": "dark-blue",
+    "ledger": BLUE,
+}
+REJECTIONS = {
+    "broken_row": RED,
+    "missing_id": "dark-orange",
+    "invalid_id": ORANGE,
+    "unreadable_date": "purple",
+    "future_end": "yellow",
+}
+ENDPOINTS = {
+    "sessions_report": BLUE,
+    "collection": "light-blue",
+    "export_job": "purple",
+    "export_download": "light-purple",
+    "managed_devices": TEAL,
+    "autopilot_devices": PALE_TEAL,
+    "token": GREY,
+}
+# For tenants and instances, of which there can be any number: each has its colour everywhere, which says nothing.
+BY_NAME = {"mode": "palette-classic-by-name"}
 NEUTRAL = {"mode": "absolute", "steps": [{"color": BLUE, "value": None}]}
 
 # Bars and lines in a panel: enough to show a day's shape, few enough to be told apart.
@@ -52,9 +93,14 @@ def distinct_rate(name, labels=(), matchers="", offset=""):
     return f"max by ({', '.join(['tenant', *labels])}) (rate({selector(name, matchers)}[$__rate_interval]{offset}))"
 
 
+def in_time(expr):
+    """Without the first bar, which ends before the chosen time begins: Grafana begins at a multiple of the step."""
+    return f"{expr} and on () (vector(time()) > $__from / 1000)"
+
+
 def per_bar(name, keep=(), labels=(), matchers="", offset=""):
     """How many in each bar. All bars together are how many in the whole range, whatever their width."""
-    return f"sum{by(keep)} ({distinct_rate(name, labels, matchers, offset)}) * $__interval_ms / 1000"
+    return in_time(f"sum{by(keep)} ({distinct_rate(name, labels, matchers, offset)}) * $__interval_ms / 1000")
 
 
 def in_range(name, keep=(), labels=(), matchers="", offset=""):
@@ -71,6 +117,11 @@ def own_per_bar(name, keep=(), matchers="", tenant=True):
 def latest(name, keep=(), matchers="", how="sum"):
     """A gauge of tenants now, of which replicas tell the same."""
     return f"{how}{by(keep)} (max by (tenant) ({selector(name, matchers)}))"
+
+
+def as_minutes(expr):
+    """Seconds are drawn with ticks at 33.3 minutes, minutes with round ones."""
+    return f"({expr}) / 60"
 
 
 def histogram(name, window, keep=(), tenant=True):
@@ -119,6 +170,15 @@ def fixed(name, color):
     }
 
 
+def percentile(name):
+    """Above the median, and thinner."""
+    return column(name, color={"fixedColor": PALE_BLUE, "mode": "fixed"}, custom__lineWidth=1)
+
+
+def fixed_all(colors):
+    return [fixed(name, color) for name, color in colors.items()]
+
+
 def column(name, **properties):
     """Properties of a table's column or a series, by its name; `__` stands for a dot."""
     listed = [{"id": key.replace("__", "."), "value": value} for key, value in properties.items()]
@@ -132,6 +192,12 @@ def mapping(**values):
         for index, (key, (text, color)) in enumerate(values.items())
     }
     return [{"type": "value", "options": options}]
+
+
+def or_nothing(text, mappings=(), color=GREY):
+    """What nothing is shown as: mostly in grey, since it is neither well nor wrong."""
+    nothing = {"color": color, "index": len(mappings), "text": text}
+    return [*mappings, {"type": "special", "options": {"match": "null", "result": nothing}}]
 
 
 # Panels
@@ -183,8 +249,8 @@ class Panel:
         }
 
 
-def stat(title, description, expr, *, unit, width=3, thresholds=None, none="No data", calc="lastNotNull", decimals=None,
-         instant=True, spark=False, text="auto", mappings=(), links=(), fields=""):
+def stat(title, description, expr, *, unit, width=4, height=4, thresholds=None, none="No data", calc="lastNotNull", decimals=None,
+         instant=True, spark=False, text="auto", mappings=(), links=(), fields="", lacking=GREY):
     """A number. Coloured by its thresholds where it has some, else blue."""
     options = {
         "colorMode": "value",
@@ -198,14 +264,14 @@ def stat(title, description, expr, *, unit, width=3, thresholds=None, none="No d
         "wideLayout": True,
     }
     return Panel("stat", title, description, [target(expr, instant=instant, fmt="time_series")], unit=unit, width=width,
-                 height=4, none=none, decimals=decimals, thresholds=thresholds, color={"mode": "thresholds"},
-                 options=options, mappings=mappings, links=links)
+                 height=height, none=none, decimals=decimals, thresholds=thresholds, color={"mode": "thresholds"},
+                 options=options, mappings=or_nothing(none, mappings, lacking), links=links)
 
 
 def series(title, description, targets, *, unit, width=12, height=8, none="No data", bars=False, stack=False, fill=0,
            decimals=None, thresholds=None, overrides=(), low=0, high=None, calcs=(), log=False, color=None, points=None,
-           steps_shown=False, joined=False):
-    """Lines or bars over time."""
+           steps_shown=False, joined=False, legend="bottom"):
+    """Lines or bars over time. Legends of few entries are below, others beside."""
     custom = {
         "axisBorderShow": False,
         "axisPlacement": "auto",
@@ -223,7 +289,7 @@ def series(title, description, targets, *, unit, width=12, height=8, none="No da
         "thresholdsStyle": {"mode": "dashed" if steps_shown else "off"},
     }
     options = {
-        "legend": {"calcs": list(calcs), "displayMode": "table" if calcs else "list", "placement": "bottom", "showLegend": True},
+        "legend": {"calcs": list(calcs), "displayMode": "table" if calcs else "list", "placement": legend, "showLegend": True},
         "tooltip": {"hideZeros": bars, "mode": "multi", "sort": "desc"},
     }
     return Panel("timeseries", title, description, targets, unit=unit, width=width, height=height, none=none,
@@ -245,6 +311,7 @@ def bars(title, description, targets, *, unit, width=6, height=8, none="No data"
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         "showUnfilled": True,
         "sizing": "auto",
+        "text": {"titleSize": 13, "valueSize": 15},
         "valueMode": "text",
     }
     return Panel("bargauge", title, description, targets, unit=unit, width=width, height=height, none=none,
@@ -272,8 +339,8 @@ def heatmap(title, description, expr, *, unit, cells, width=12, height=8, none="
                  height=height, none=none, custom=custom, options=options)
 
 
-def table(title, description, targets, *, columns, unit="locale", width=24, height=10, none="–", overrides=(), sort=(),
-          merge=True, decimals=None):
+def table(title, description, targets, *, columns, unit="locale", width=24, height=10, none="No tenants", overrides=(),
+          sort=(), merge=True, decimals=None, least=100):
     """A table of instant queries, joined by their labels; `columns` renames and orders what it shows."""
     hidden = {"Time": True}
     renamed = {old: new for old, new in columns if new}
@@ -288,10 +355,10 @@ def table(title, description, targets, *, columns, unit="locale", width=24, heig
         "showHeader": True,
         "sortBy": [{"desc": desc, "displayName": name} for name, desc in sort],
     }
-    custom = {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": True, "inspect": False}
+    custom = {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": False, "inspect": False, "minWidth": least}
     return Panel("table", title, description, targets, unit=unit, width=width, height=height, none=none,
                  decimals=decimals, custom=custom, color={"mode": "thresholds"}, options=options, overrides=overrides,
-                 transformations=[*joined, organize])
+                 mappings=or_nothing("–"), transformations=[*joined, organize])
 
 
 # Dashboards
@@ -300,6 +367,12 @@ def drill_down(uid, title, tenant):
     """A link to another dashboard that keeps time and variables and shows one tenant."""
     kept = "&".join(f"${{{name}:queryparam}}" for name in ("datasource", "job", "instance"))
     return {"targetBlank": False, "title": title, "url": f"/d/{uid}?${{__url_time_range}}&{kept}&var-tenant={tenant}"}
+
+
+def way_to(uid, title):
+    """The same for all tenants that are chosen here."""
+    kept = "&".join(f"${{{name}:queryparam}}" for name in ("datasource", "job", "instance", "tenant"))
+    return {"targetBlank": False, "title": title, "url": f"/d/{uid}?${{__url_time_range}}&{kept}"}
 
 
 def query_variable(name, label, definition):

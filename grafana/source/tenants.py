@@ -1,8 +1,8 @@
 """Tenants: one line each, with ways into the others."""
 
 from panels import (
-    BLUE, GREEN, HEALTH, ORANGE, OVERVIEW, RED, TENANTS, bars, by, column, dashboard, drill_down, in_range, latest,
-    mapping, selector, series, stat, steps, table, table_target, target, distinct_rate,
+    BLUE, BY_NAME, GREEN, HEALTH, ORANGE, OVERVIEW, RED, TENANTS, bars, by, column, dashboard, drill_down, in_range, latest,
+    mapping, per_bar, selector, series, stat, steps, table, table_target, target,
 )
 
 NO_SESSIONS = "No sessions in this time"
@@ -23,12 +23,12 @@ def at_a_glance():
         stat("Late", "Tenants without a successful poll in three poll intervals, or ever.",
              f"count(max by (tenant) ({INTERVAL})) - (count({LATE} <= 3) or 0 * count(max by (tenant) ({INTERVAL})))",
              unit="locale", width=4, thresholds=steps(GREEN, (1, RED))),
-        stat("Without sessions", "Tenants of which no session was counted in the chosen time.",
+        stat("No sessions", "Tenants of which no session was counted in the chosen time.",
              f"{quiet} or 0 * count(max by (tenant) ({INTERVAL}))", unit="locale", width=4),
-        stat("Share of the busiest", "The busiest tenant's share of all sessions.",
+        stat("Top share", "The share that the busiest tenant has of all sessions.",
              f"max({SESSIONS}) / (sum({SESSIONS}) > 0.5)", unit="percentunit", decimals=0, width=4, none=NO_SESSIONS),
         stat("Oldest data", "Time since the last successful poll of the tenant that waits longest.", f"max({AGE})",
-             unit="s", decimals=0, width=4, thresholds=steps(GREEN, (900, ORANGE), (3600, RED))),
+             unit="s", decimals=1, width=4),
     ]
 
 
@@ -47,7 +47,7 @@ def all_tenants():
     columns = [
         ("tenant", "Tenant"), ("Value #A", "Last poll"), ("Value #B", "Polls missed"), ("Value #C", "Sessions"),
         ("Value #D", "Change"), ("Value #E", "Mean duration"), ("Value #F", "Helpers"), ("Value #G", "Devices"),
-        ("Value #H", "Helpers not enrolled"), ("Value #I", "Across tenants"), ("Value #J", "Rejected"),
+        ("Value #H", "Not enrolled"), ("Value #I", "Across tenants"), ("Value #J", "Rejected"),
     ]
     helpers = in_range("participants_total", ["tenant"], ["role", "enrollment_state"],
                        'role="helper", enrollment_state!~"enrolled|unreported"')
@@ -67,41 +67,45 @@ def all_tenants():
     colored = {"type": "color-text"}
     warn = steps("text", (1, ORANGE))
     overrides = [
-        column("Tenant", unit="string", custom__width=180, links=[
+        column("Tenant", unit="string", custom__width=180, custom__filterable=True, links=[
             drill_down(OVERVIEW, "Overview of ${__value.text}", of_tenant),
             drill_down(HEALTH, "Exporter health for ${__value.text}", of_tenant)]),
-        column("Last poll", mappings=mapping(_1=("Succeeded", GREEN), _0=("Failed", RED)), custom__cellOptions=colored),
+        column("Last poll", mappings=mapping(_1=("OK", GREEN), _0=("Failed", RED)), custom__cellOptions=colored),
         column("Polls missed", decimals=0, thresholds=age, custom__cellOptions=colored),
         column("Sessions", custom__cellOptions={"mode": "basic", "type": "gauge", "valueDisplayMode": "text"},
                color={"fixedColor": BLUE, "mode": "fixed"}, min=0, custom__width=220),
         column("Change", unit="percentunit", decimals=0, noValue="Nothing before"),
         column("Mean duration", unit="s", decimals=0, noValue="No sessions"),
-        column("Helpers not enrolled", thresholds=warn, custom__cellOptions=colored),
+        column("Not enrolled", thresholds=warn, custom__cellOptions=colored),
         column("Rejected", thresholds=warn, custom__cellOptions=colored),
     ]
     description = (
         "All tenants that are chosen. Click a tenant for its own overview or its polls. Polls missed: time since the "
-        "last successful one in poll intervals. Helpers and devices: distinct, in the last 7 days. Change: against *Compare "
+        "last successful one in poll intervals. Helpers and devices: distinct, in the last 7 days. Not enrolled: sessions "
+        "whose helper used a device that is reported and not enrolled. Change: against *Compare "
         "with*. The other numbers are of the chosen time.")
     return [table("All tenants", description, [table_target(expr) for expr in targets], columns=columns,
-                  overrides=overrides, sort=[("Sessions", True)], height=12, none="–")]
+                  overrides=overrides, sort=[("Sessions", True)], height=10)]
 
 
-def busiest():
-    top = "topk(10, {})"
+def ranking():
+    top = "sort_desc(topk(10, {} > 0.5))"
     ten = f"topk(10, sum by (tenant) (rate({selector('sessions_total')}[$__range] @ end())))"
-    bar = f"sum by (tenant) ({distinct_rate('sessions_total', ['session_type'])}) * $__interval_ms / 1000"
+    bar = per_bar("sessions_total", ["tenant"], ["session_type"])
     polls = f"sum{by(['tenant'])} (increase({selector('poll_failures_total')}[$__range]))"
     link = "${__field.labels.tenant}"
+
+    def ranked(expr):
+        return [target(top.format(expr), "{{tenant}}", instant=True, fmt="time_series")]
+
     return [
-        series("Sessions of the ten busiest", "Sessions counted in each bar, of the ten tenants with the most in the chosen time.",
-               [target(f"{bar} and on (tenant) {ten}", "{{tenant}}")], unit="locale", decimals=0, bars=True, stack=True,
-               none=NO_SESSIONS, calcs=["sum"]),
-        bars("Ten busiest", "The tenants with the most sessions in the chosen time.",
-             [target(f"sort_desc({top.format(SESSIONS)} > 0.5)", "{{tenant}}", instant=True, fmt="time_series")], unit="locale",
-             none=NO_SESSIONS, links=[drill_down(OVERVIEW, "Overview", link)]),
-        bars("Most failed polls", "The tenants with the most failed polls in the chosen time.",
-             [target(f"sort_desc(topk(10, {polls} > 0.5))", "{{tenant}}", instant=True, fmt="time_series")], unit="locale",
+        series("Sessions of the ten busiest", "Sessions counted in each bar, of the ten tenants with the most in the chosen "
+               "time.", [target(f"(({bar}) > 0) and on (tenant) {ten}", "{{tenant}}")], unit="locale", decimals=0, bars=True,
+               stack=True, none=NO_SESSIONS, calcs=["sum"], color=BY_NAME, legend="right"),
+        bars("More than before", "The tenants whose sessions in the chosen time are the most above those before, as "
+             "*Compare with* says.", ranked(f"({SESSIONS} - {BEFORE})"), unit="locale", none="None rose, or nothing before",
+             links=[drill_down(OVERVIEW, "Overview", link)]),
+        bars("Most failed polls", "The tenants with the most failed polls in the chosen time.", ranked(polls), unit="locale",
              color=RED, none="No poll failed", links=[drill_down(HEALTH, "Exporter health", link)]),
     ]
 
@@ -109,4 +113,4 @@ def busiest():
 def build():
     return dashboard(
         TENANTS, "Remote help tenants", "All tenants side by side, with ways into each.",
-        [(None, at_a_glance()), ("Tenants", all_tenants()), ("Ranking", busiest())], since="7d", compare=True)
+        [(None, at_a_glance()), ("Tenants", all_tenants()), ("Ranking", ranking())], since="7d", compare=True)

@@ -4,7 +4,7 @@
 mod house;
 mod linter;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -58,6 +58,15 @@ fn panels(dashboard: &Value) -> Vec<&Value> {
     panels_and_rows(dashboard).into_iter().filter(|panel| text(panel, "/type") != "row").collect()
 }
 
+/// The series that a panel gives a colour by name, and that colour.
+fn fixed_colors(panel: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let by_name = list(panel, "/fieldConfig/overrides").filter(|o| text(o, "/matcher/id") == "byName");
+    by_name.flat_map(|o| {
+        let colors = list(o, "/properties").filter(|property| property["id"] == "color");
+        colors.map(|color| (text(o, "/matcher/options"), text(color, "/value/fixedColor")))
+    })
+}
+
 /// Every text below a key of this name, wherever it stands.
 fn texts_of(value: &Value, key: &str) -> Vec<String> {
     match value {
@@ -88,6 +97,20 @@ fn rules_of_the_linter_and_of_the_house_hold() {
     assert!(broken.is_empty(), "{broken:#?}");
     let idle: Vec<_> = EXCLUSIONS.iter().filter(|exclusion| !used.contains(exclusion)).collect();
     assert!(idle.is_empty(), "excluded without need: {idle:#?}");
+}
+
+#[test]
+fn a_name_has_one_colour_in_all_dashboards() {
+    let dashboards = dashboards();
+    let mut colors: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for panel in dashboards.iter().flat_map(panels) {
+        fixed_colors(panel).for_each(|(name, color)| _ = colors.entry(name).or_default().insert(color));
+    }
+    assert!(colors["Median"].len() == 1 && colors["viewOnly"].len() == 1);
+    // An endpoint, and why a poll failed.
+    assert_eq!(colors.remove("export_job").unwrap().len(), 2);
+    colors.retain(|_, colors| colors.len() > 1);
+    assert!(colors.is_empty(), "{colors:#?}");
 }
 
 #[test]

@@ -17,9 +17,14 @@ use crate::support::{Exporter, PATIENCE, wait_for};
 
 /// Panels, as `dashboard / panel`, that rightly show nothing while a healthy demo runs for a minute, each
 /// with the reason.
-const EMPTY_PANELS: [(&str, &str); 3] = [
-    ("Remote help exporter health / Look-ups of enrolment states", "the demo looks no states up"),
+const EMPTY_PANELS: [(&str, &str); 8] = [
+    ("Remote help exporter health / Certificate ends", "the demo's tenants have secrets"),
+    ("Remote help exporter health / Failed look-ups", "the demo looks no states up"),
+    ("Remote help exporter health / Failures by reason", "no poll fails"),
+    ("Remote help exporter health / Look-ups failing", "the demo looks no states up"),
+    ("Remote help exporter health / Rejected and missing", "every row is good"),
     ("Remote help overview / Change", "there is no week before"),
+    ("Remote help tenants / More than before", "there is no week before"),
     ("Remote help tenants / Most failed polls", "no poll fails"),
 ];
 

@@ -2,11 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use remote_assistance_exporter::session::{EnrollmentState, Label, RejectReason, SessionType};
+use remote_assistance_exporter::source::Endpoint;
+use remote_assistance_exporter::status::FailureReason;
 use serde_json::Value;
 
-use super::{Findings, Rule, list, panels, panels_and_rows, text};
+use super::{Findings, Rule, fixed_colors, list, panels, panels_and_rows, text};
 
-pub const RULES: [Rule; 4] = [
+pub const RULES: [Rule; 8] = [
+    ("titles-are-unique", titles_are_unique),
+    ("titles-fit", titles_fit),
+    ("values-have-their-colours", values_have_their_colors),
+    ("nothing-is-not-well", nothing_is_not_well),
     ("panel-says-what-nothing-means", panel_says_what_nothing_means),
     ("ids-are-unique", ids_are_unique),
     ("positions-do-not-overlap", positions_do_not_overlap),
@@ -16,6 +23,59 @@ pub const RULES: [Rule; 4] = [
 fn panel_says_what_nothing_means(dashboard: &Value) -> Findings {
     let silent = panels(dashboard).into_iter().filter(|panel| text(panel, "/fieldConfig/defaults/noValue").is_empty());
     silent.map(|panel| (text(panel, "/title").to_owned(), "no noValue".to_owned())).collect()
+}
+
+fn titles_are_unique(dashboard: &Value) -> Findings {
+    let mut seen = BTreeSet::new();
+    let again = panels(dashboard).into_iter().filter(|panel| !seen.insert(text(panel, "/title")));
+    again.map(|panel| (text(panel, "/title").to_owned(), "is there twice".to_owned())).collect()
+}
+
+/// On a page of a thousand pixels a column of the grid is as wide as five and a half characters, and margins and
+/// the description's mark as ten.
+fn titles_fit(dashboard: &Value) -> Findings {
+    let room = |panel: &Value| (panel["gridPos"]["w"].as_u64().unwrap() * 11 / 2).saturating_sub(10) as usize;
+    let long = panels(dashboard).into_iter().filter(|panel| text(panel, "/title").chars().count() > room(panel));
+    long.map(|panel| (text(panel, "/title").to_owned(), format!("has room for {}", room(panel)))).collect()
+}
+
+/// The values of the label that names a query's series, where they are a closed set.
+fn values(target: &Value) -> Vec<&'static str> {
+    fn all<L: Label>() -> Vec<&'static str> {
+        L::ALL.iter().map(|value| value.as_str()).collect()
+    }
+    match text(target, "/legendFormat") {
+        "{{session_type}}" => all::<SessionType>(),
+        "{{enrollment_state}}" => all::<EnrollmentState>(),
+        "{{endpoint}}" => all::<Endpoint>(),
+        "{{reason}}" if text(target, "/expr").contains("reports_rejected_total") => all::<RejectReason>(),
+        "{{reason}}" => all::<FailureReason>(),
+        _ => Vec::new(),
+    }
+}
+
+/// A colour that depends on which values are there would be another one tomorrow.
+fn values_have_their_colors(dashboard: &Value) -> Findings {
+    let mut wrong = Vec::new();
+    for panel in panels(dashboard) {
+        let colored: BTreeSet<_> = fixed_colors(panel).map(|(name, _)| name).collect();
+        for value in list(panel, "/targets").flat_map(values).filter(|value| !colored.contains(value)) {
+            wrong.push((text(panel, "/title").to_owned(), format!("{value} has no colour of its own")));
+        }
+    }
+    wrong
+}
+
+/// Where there are no data, the colour of the lowest threshold would say that all is well.
+fn nothing_is_not_well(dashboard: &Value) -> Findings {
+    let grey_or_red = |panel: &Value| {
+        let mappings = list(panel, "/fieldConfig/defaults/mappings").map(|mapping| &mapping["options"]);
+        let mut nothing = mappings.filter(|options| options["match"] == "null").map(|options| &options["result"]);
+        nothing
+            .any(|result| result["text"] == panel["fieldConfig"]["defaults"]["noValue"] && result["color"] != "green")
+    };
+    let stats = panels(dashboard).into_iter().filter(|panel| text(panel, "/type") == "stat" && !grey_or_red(panel));
+    stats.map(|panel| (text(panel, "/title").to_owned(), "nothing has a threshold's colour".to_owned())).collect()
 }
 
 fn ids_are_unique(dashboard: &Value) -> Findings {

@@ -33,7 +33,8 @@ pub const RULES: [Rule; 17] = [
 ];
 
 /// Grafana's units that are used here.
-const UNITS: [&str; 9] = ["bytes", "dateTimeFromNow", "hex", "locale", "none", "percentunit", "reqps", "s", "string"];
+const UNITS: [&str; 10] =
+    ["bytes", "dateTimeFromNow", "hex", "locale", "m", "none", "percentunit", "reqps", "s", "string"];
 /// Stands for `$__rate_interval`; nobody writes it.
 const RATE: (&str, Duration) = ("4242s", Duration::from_secs(4242));
 
@@ -126,6 +127,7 @@ fn parsed(target: &Value) -> Result<Expr, String> {
         ("$__interval_ms", "1000"),
         ("$__interval", "1s"),
         ("$__range", "1h"),
+        ("$__from", "1767225600000"),
         ("$compare", "1w"),
     ];
     let fill = |text: String, (variable, value): (&str, &str)| text.replace(variable, value);

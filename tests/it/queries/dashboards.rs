@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 /// Grafana's own variables, as a dashboard of the last minutes would have them.
-const OF_GRAFANA: [(&str, &str); 7] = [
+const OF_GRAFANA: [(&str, &str); 8] = [
     ("__rate_interval", "10s"),
     ("__interval_ms", "2000"),
     ("__interval", "2s"),
@@ -15,6 +15,7 @@ const OF_GRAFANA: [(&str, &str); 7] = [
     ("__range_s", "60"),
     ("__range", "60s"),
     ("__auto", "2s"),
+    ("__from", "0"),
 ];
 
 /// One query.
