@@ -7,6 +7,7 @@ mod backfill;
 mod browser;
 mod check;
 mod cli;
+mod compose;
 mod config;
 mod credentials;
 mod dashboards;
