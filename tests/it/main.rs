@@ -30,6 +30,7 @@ mod microsoft;
 mod mounts;
 mod networks;
 mod once;
+mod package;
 mod prometheus;
 mod queries;
 mod reload;
