@@ -9,9 +9,12 @@ fn main() {
     let version = output(&rustc, &["--version"]).unwrap_or_default();
     let version = version.split(' ').nth(1).unwrap_or("unknown");
     println!("cargo::rustc-env=EXPORTER_RUST_VERSION={version}");
-    // A source archive has no revision; then the version must do.
-    let revision = output("git", &["rev-parse", "--short=12", "HEAD"]).unwrap_or_default();
+    // Where images are built there is no repository, and whoever builds them tells. A source archive has no
+    // revision; then the version must do.
+    let told = env::var("EXPORTER_REVISION").ok().filter(|told| !told.is_empty());
+    let revision = told.or_else(|| output("git", &["rev-parse", "--short=12", "HEAD"])).unwrap_or_default();
     println!("cargo::rustc-env=EXPORTER_REVISION={revision}");
+    println!("cargo::rerun-if-env-changed=EXPORTER_REVISION");
     println!("cargo::rerun-if-changed=build.rs");
     // `logs/HEAD` changes with every commit and checkout.
     if Path::new(".git/logs/HEAD").exists() {

@@ -84,6 +84,7 @@ pub(super) async fn serve(
         limits: web::Limits::of_this_process(),
     };
     let supervisor = Supervisor::start(exporter.tenants, exporter.writer.clone(), stop.clone());
+    let told = systemd::tell(stop.clone(), status.clone());
     let watch = supervisor.watch(status);
     let reloader = Reloader::new((load, log), &config, exporter.parts, exporter.writer, supervisor, web_file.clone());
     let reloads = reloader.run(requests, hangups, stop.clone());
@@ -93,7 +94,7 @@ pub(super) async fn serve(
             file.watch(watching).await;
         }
     };
-    tokio::join!(web_file, web::serve(listeners, stop.clone(), state), watch, reloads, systemd::tell(stop));
+    tokio::join!(web_file, web::serve(listeners, stop, state), watch, reloads, told);
     exporter.ledger.closed().await;
     info!("Stopped");
     Ok(())

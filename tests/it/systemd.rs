@@ -14,7 +14,8 @@ use remote_assistance_exporter::simulator::TenantOptions;
 use super::support::{Exporter, Lab, PATIENCE, exchange, get, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_remote-assistance-exporter");
-const DOCS: &str = include_str!("../../docs/systemd.md");
+const SERVICE: &str = include_str!("../../deploy/systemd/remote-assistance-exporter.service");
+const SOCKET: &str = include_str!("../../deploy/systemd/remote-assistance-exporter.socket");
 
 fn lab() -> (Lab, Vec<String>) {
     let lab = Lab::new(vec![TenantOptions::manual("contoso")], |_| {});
@@ -158,31 +159,79 @@ fn a_systemd_that_cannot_be_told_is_no_reason_to_end() {
     exporter.stop();
 }
 
-/// The documented units, as files for systemd's own checker.
+/// The word that systemd's watchdog waits for goes on as long as the exporter is healthy.
 #[test]
-fn the_documented_units_are_right() {
+fn systemd_is_told_again_and_again_that_it_is_alive() {
+    let (lab, mut arguments) = lab();
+    arguments.pop();
+    let path = lab.directory.path().join("notify");
+    let systemd = UnixDatagram::bind(&path).unwrap();
+    systemd.set_read_timeout(Some(PATIENCE)).unwrap();
+    let told = || {
+        let mut datagram = [0; 512];
+        let length = systemd.recv(&mut datagram).unwrap();
+        String::from_utf8_lossy(&datagram[..length]).into_owned()
+    };
+    let mut command = Command::new(PROGRAM);
+    command.args(&arguments).arg("--web.listen-address=127.0.0.1:0");
+    let exporter = Exporter::spawn(with_watchdog(command, &path));
+    assert_eq!(told(), "READY=1\n");
+    for _ in 0..3 {
+        assert_eq!(told(), "WATCHDOG=1\n");
+    }
+    exporter.stop();
+}
+
+fn with_watchdog(mut command: Command, socket: &Path) -> Command {
+    command.env("NOTIFY_SOCKET", socket).env("WATCHDOG_USEC", "200000");
+    command
+}
+
+/// Most exposure by systemd's count: a service without any limits has nearly a hundred.
+const EXPOSURE: u32 = 12;
+
+#[test]
+fn the_units_are_right_and_leave_the_program_little() {
     let directory = tempfile::tempdir().unwrap();
-    let units: Vec<_> = DOCS.split("```ini\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
-    let [service, socket] = units[..] else { panic!("{} units", units.len()) };
     let write = |name: &str, text: String| {
         let path = directory.path().join(format!("remote-assistance-exporter.{name}"));
         fs::write(&path, text).unwrap();
         path
     };
     // The checker looks for the program.
-    let installed = "/usr/local/bin/remote-assistance-exporter";
-    assert!(service.contains(installed));
-    let service = write("service", service.replace(installed, PROGRAM));
-    let socket = write("socket", socket.to_owned());
-    let output = verify(&[&service, &socket]);
-    assert_eq!(output, "", "systemd-analyze");
-    // It would tell.
-    let typo = write("service", fs::read_to_string(&service).unwrap().replace("StateDirectory", "StateDirektory"));
-    assert!(verify(&[&typo]).contains("StateDirektory"));
+    let installed = "/usr/bin/remote-assistance-exporter";
+    assert!(SERVICE.contains(&format!("ExecStart={installed} ")));
+    let service = write("service", SERVICE.replace(installed, PROGRAM));
+    let socket = write("socket", SOCKET.to_owned());
+    assert_eq!(analyze(&["verify"], &[&service, &socket]), (true, String::new()));
+    let threshold = format!("--threshold={EXPOSURE}");
+    let security = ["security", "--offline=true", "--no-pager", &threshold];
+    let (safe, findings) = analyze(&security, &[&service]);
+    assert!(safe, "{findings}");
+    // They would tell.
+    let loose = SERVICE.replace(installed, PROGRAM).replace("CapabilityBoundingSet=\n", "");
+    let loose = write("service", loose);
+    assert!(!analyze(&security, &[&loose]).0);
+    let typo = write("service", SERVICE.replace(installed, PROGRAM).replace("StateDirectory=", "StateDirektory="));
+    assert!(analyze(&["verify"], &[&typo]).1.contains("StateDirektory"));
 }
 
-fn verify(units: &[&Path]) -> String {
-    let output = Command::new("systemd-analyze").arg("verify").args(units).output();
+/// Each flag of the unit is one that the program has, and it asks for its configuration.
+#[test]
+fn the_units_command_line_is_the_programs() {
+    let lines = SERVICE.split("ExecStart=").nth(1).unwrap().replace("\\\n", " ");
+    let words: Vec<_> =
+        lines.lines().next().unwrap().split_whitespace().skip(1).filter(|word| *word != "$ARGS").collect();
+    let mut command = Command::new(PROGRAM);
+    let line = refused(command.args(words));
+    assert!(
+        line.contains("/etc/remote-assistance-exporter/config.yaml") || line.contains("systemd passed no sockets"),
+        "{line}"
+    );
+}
+
+fn analyze(arguments: &[&str], units: &[&Path]) -> (bool, String) {
+    let output = Command::new("systemd-analyze").args(arguments).args(units).output();
     let output = output.unwrap_or_else(|error| panic!("systemd-analyze: {error}; tests/run installs systemd"));
-    String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
 }

@@ -22,7 +22,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_OUTPUT_BYTES: u64 = 64 * 1024;
 /// By these systemd tells its program of sockets and where to report. A program that this one starts would
 /// take them for its own.
-const SYSTEMD_VARIABLES: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"];
+const SYSTEMD_VARIABLES: [&str; 6] =
+    ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
 /// What a shell exits with when it does not find the command.
 const NOT_FOUND: i32 = 127;
 
