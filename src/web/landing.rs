@@ -85,6 +85,15 @@ fn facts(
                     }
                 }
             }
+            @if let Some(sharding) = state.status.sharding() && sharding.total > 1 {
+                div {
+                    dt { "Shard" }
+                    dd {
+                        (sharding.ordinal) " of 0 to " (sharding.total - 1)
+                        small { (state.status.tenants().len()) " of " (sharding.tenants_configured) " tenants are this shard's" }
+                    }
+                }
+            }
             @if let Some(configuration) = configuration {
                 div {
                     dt { "Configuration" }

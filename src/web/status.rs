@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::State;
 use crate::session::Label as _;
-use crate::status::{Condition, Refused, TenantStatus};
+use crate::status::{Condition, Refused, Sharding, TenantStatus};
 
 /// The document.
 #[derive(Serialize)]
@@ -21,6 +21,7 @@ pub(super) struct StatusPage {
     /// Loops that have not been heard of for too long; the exporter is healthy where there are none.
     stalled: Vec<&'static str>,
     configuration: Option<Configuration>,
+    shard: Option<Sharding>,
     tenants: Vec<Tenant>,
 }
 
@@ -56,6 +57,7 @@ impl StatusPage {
             stalled: state.status.stalled(),
             configuration: configuration
                 .map(|configuration| Configuration { loaded: configuration.loaded, refused: configuration.refused }),
+            shard: state.status.sharding(),
             tenants: state.status.tenants().into_iter().map(tenant).collect(),
         }
     }

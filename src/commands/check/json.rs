@@ -26,6 +26,7 @@ struct Document<'a> {
 #[derive(Serialize)]
 struct Tenant<'a> {
     tenant: &'a str,
+    shard: u32,
     status: &'static str,
     steps: Vec<StepFound>,
 }
@@ -45,6 +46,7 @@ struct StepFound {
 pub(super) fn document(reports: &[Report], offline: bool, version: &str) -> Result<String, Failure> {
     let tenants = reports.iter().map(|report| Tenant {
         tenant: &report.tenant,
+        shard: report.shard.0,
         status: report.verdict().as_str(),
         steps: report.steps.iter().map(step).collect(),
     });
