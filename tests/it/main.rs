@@ -33,6 +33,7 @@ mod queries;
 mod reload;
 mod rules;
 mod secrets;
+mod sharding;
 mod stopping;
 mod storage;
 mod support;
