@@ -1,7 +1,9 @@
 //! The command line: flags in the ecosystem's dotted style, usable before and after the command.
 
 mod backfill;
+mod ledger;
 mod listen;
+mod sharding;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,7 +15,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use crate::config::LogLevel;
 use crate::web;
 pub use backfill::Backfill;
+pub use ledger::{Export, Import, Ledger};
 pub use listen::ListenAddress;
+pub use sharding::Sharding;
 
 /// The port that stands for this exporter unless another is chosen.
 pub const DEFAULT_PORT: u16 = 10112;
@@ -54,6 +58,9 @@ pub enum Command {
     Once,
     /// Write the counted history as OpenMetrics, for promtool tsdb create-blocks-from
     Backfill(Backfill),
+    /// Move tenants with all that was counted of them from one ledger to another
+    #[command(subcommand)]
+    Ledger(Ledger),
     /// Serve a simulated Graph, for trying things out
     Simulate(Simulate),
     /// Ask the running exporter whether it is healthy
@@ -98,6 +105,8 @@ struct Flags {
     /// Format of log lines
     #[arg(long = "log.format", value_name = "FORMAT", value_enum, default_value_t, global = true)]
     log_format: LogFormat,
+    #[command(flatten)]
+    sharding: Sharding,
     /// Print the version
     #[arg(long, action = clap::ArgAction::Version, global = true)]
     version: Option<bool>,
@@ -216,6 +225,11 @@ impl Cli {
     /// `--config.file`.
     pub fn config_file(&self) -> Option<&std::path::Path> {
         self.flags.config_file.as_deref()
+    }
+
+    /// `--shard`, `--total-shards` and `--pod`.
+    pub fn sharding(&self) -> &Sharding {
+        &self.flags.sharding
     }
 
     /// `--web.listen-address`, at least one. The demo shows itself to this machine only, unless told

@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod exporter;
 mod healthcheck;
+mod ledger;
 mod log;
 mod once;
 mod progress;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
 use crate::config::{self, Config};
-use crate::ledger::OpenError;
+use crate::ledger::{OpenError, TransferError};
 use crate::logging;
 use crate::web::Passed;
 use log::Log;
@@ -37,6 +38,9 @@ pub enum Failure {
     /// A ledger that cannot be used.
     #[error(transparent)]
     Ledger(#[from] OpenError),
+    /// A tenant that cannot be taken out of a ledger or into one.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -47,7 +51,7 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) | Self::Config(_) => ExitCode::from(64),
-            Self::Ledger(_) => ExitCode::from(74),
+            Self::Ledger(_) | Self::Transfer(_) => ExitCode::from(74),
             Self::Other(_) => ExitCode::FAILURE,
         }
     }
@@ -80,6 +84,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Check(flags) => runtime.block_on(check::run(cli, flags, &display, &mut log)),
         Command::Once => runtime.block_on(once::run(cli, &display, &mut log)),
         Command::Backfill(flags) => runtime.block_on(backfill::run(cli, flags, &display)),
+        Command::Ledger(command) => runtime.block_on(ledger::run(cli, command)),
         Command::Simulate(flags) => runtime.block_on(simulate::run(flags)),
         Command::Healthcheck(_) => Ok(()),
     };
@@ -96,8 +101,14 @@ fn passed(cli: &Cli) -> Result<Option<Passed>, Failure> {
     (listens && cli.systemd_socket()).then(take).transpose()
 }
 
-/// The configuration of `serve` and `once`.
+/// The configuration of `serve` and `once`: this shard's tenants.
 fn configuration(cli: &Cli) -> Result<Config, Failure> {
+    let shard = cli.sharding().shard().map_err(Failure::Usage)?;
+    Ok(whole_configuration(cli)?.of_shard(shard))
+}
+
+/// The configuration of all shards.
+fn whole_configuration(cli: &Cli) -> Result<Config, Failure> {
     let config = match cli.config_file() {
         Some(path) => Config::load(path)?,
         None => Config::from_environment(|name| std::env::var(name).ok())?,

@@ -15,6 +15,7 @@ mod log;
 pub mod proxy;
 mod raw;
 mod rules;
+mod shard;
 mod shown;
 mod validate;
 mod web;
@@ -37,6 +38,7 @@ pub use http_client::{ClientIdentity, ClientTls, HttpClientConfig};
 pub use log::LogLevel;
 pub use proxy::{Proxy, ProxyUrl};
 pub use rules::duration_within;
+pub use shard::{MAX_SHARDS, Shard, owner};
 pub use web::{
     CipherSuite, ClientAuth, Curve, MAX_COST, MIN_COST, PasswordHash, PemSource, RateLimit, TlsConfig, TlsVersion,
     User, WebConfig,
@@ -99,9 +101,13 @@ pub struct Config {
     pub log_level: Option<LogLevel>,
     /// `metrics`.
     pub metrics: Metrics,
-    /// `tenants`: at least one, each name once.
+    /// `tenants`: each name once; those of [`Config::shard`].
     pub tenants: Vec<Tenant>,
-    /// A hash of the effective configuration, for `exporter_config_hash`. It leaves out secrets, and
+    /// How many tenants are configured, for all shards: at least one.
+    pub configured: usize,
+    /// Whose tenants these are.
+    pub shard: Shard,
+    /// A hash of the effective configuration of all shards, for `exporter_config_hash`. It leaves out secrets, and
     /// has 48 bits, which a sample's float holds exactly.
     pub hash: u64,
 }
@@ -322,7 +328,8 @@ impl Config {
         let mut hasher = SipHasher13::new();
         // `Debug` shows every setting and no secret.
         hasher.write(format!("{log_level:?}{metrics:?}{tenants:?}").as_bytes());
-        Self { log_level, metrics, tenants, hash: hasher.finish() >> (u64::BITS - BITS) }
+        let hash = hasher.finish() >> (u64::BITS - BITS);
+        Self { log_level, metrics, configured: tenants.len(), tenants, shard: Shard::ONLY, hash }
     }
 }
 

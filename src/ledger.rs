@@ -7,7 +7,7 @@
 //!   [`history`] reads what was counted when, also beside a running one.
 //! - `counting` has the rules, pure; `store` the tables; `state` what is kept of a tenant and `record`
 //!   of a session; `salt` the keyed hashes; `activity` the distinct people and devices; [`totals`] the
-//!   numbers; `reconfigure` takes over another configuration.
+//!   numbers; `reconfigure` takes over another configuration; [`transfer`] moves tenants between ledgers.
 //!
 //! Invariants: one process per ledger; a corrupt or newer file is never replaced; the horizon never
 //! moves back; after a failed commit everything is read from the file again.
@@ -17,6 +17,7 @@ mod apply;
 mod counting;
 mod error;
 mod files;
+mod hex;
 pub mod history;
 mod reconfigure;
 mod record;
@@ -26,6 +27,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 pub mod totals;
+pub mod transfer;
 pub mod writer;
 
 use std::collections::{BTreeMap, HashSet};
@@ -45,6 +47,7 @@ use state::{TenantState, number};
 use store::{Store, StoreError};
 use totals::{Fate, PerLabel};
 pub use totals::{TICKS_PER_SECOND, Totals};
+pub use transfer::TransferError;
 
 /// How long it is kept what each session counted as, for [`history`]: a year and the month before it, to
 /// compare with. It takes about 50 bytes a session, and nothing in it tells who took part.
@@ -246,13 +249,14 @@ impl Ledger {
                 tenant.prepare(store, batch)?;
             }
         }
-        let salt = store.salt().clone();
+        let own_salt = store.salt().clone();
         let outcomes = store.write(|tables| {
             let mut outcomes = Vec::with_capacity(batches.len());
             for batch in batches {
                 let tenant = tenants
                     .get_mut(&batch.tenant)
                     .ok_or_else(|| StoreError::Corrupt(format!("no tenant is named {:?}", batch.tenant)))?;
+                let salt = tenant.state.salt.clone().unwrap_or_else(|| own_salt.clone());
                 let (fates, rejects) = tenant.apply(batch, tables, &salt, settings.helper_label)?;
                 outcomes.push(Applied { fates, rejects, tenant: tenant.snapshot() });
             }
@@ -270,7 +274,7 @@ impl Ledger {
         let mut fresh = Vec::new();
         for policy in &self.settings.tenants {
             let state = match stored.get(&*policy.name) {
-                Some(bytes) => TenantState::restore(bytes, &self.settings, self.opened)?,
+                Some(bytes) => TenantState::restore(&policy.name, bytes, &self.settings, self.opened)?,
                 None => {
                     let state = TenantState::new(number(stored.len() + fresh.len())?, &self.settings, self.opened);
                     fresh.push((policy.name.clone(), state.encode()?));

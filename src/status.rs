@@ -220,6 +220,17 @@ impl WebConfigurationStatus {
     }
 }
 
+/// Which part of the configured tenants is this exporter's.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Sharding {
+    /// Which shard it is, from 0.
+    pub ordinal: u32,
+    /// Of how many.
+    pub total: u32,
+    /// How many tenants are configured, for all of them.
+    pub tenants_configured: usize,
+}
+
 /// A configuration that was not taken over.
 #[derive(Clone, Debug, Serialize)]
 pub struct Refused {
@@ -235,6 +246,7 @@ pub struct Status {
     tenants: Mutex<BTreeMap<Arc<str>, TenantStatus>>,
     configuration: Mutex<Option<ConfigurationStatus>>,
     web_configuration: Mutex<Option<WebConfigurationStatus>>,
+    sharding: Mutex<Option<Sharding>>,
     loops: Mutex<BTreeMap<&'static str, (Instant, Duration)>>,
 }
 
@@ -267,6 +279,16 @@ impl Status {
     /// Says that a configuration is in force, and how it looks as YAML without secrets.
     pub fn configured(&self, yaml: String, now: DateTime<Utc>) {
         *lock(&self.configuration) = Some(ConfigurationStatus { yaml: yaml.into(), loaded: now, refused: None });
+    }
+
+    /// Which part is this exporter's; `None` before the first configuration was loaded.
+    pub fn sharding(&self) -> Option<Sharding> {
+        *lock(&self.sharding)
+    }
+
+    /// Says which part is this exporter's.
+    pub fn sharded(&self, sharding: Sharding) {
+        *lock(&self.sharding) = Some(sharding);
     }
 
     /// Says why another configuration was not taken over.
@@ -309,10 +331,11 @@ impl Status {
     }
 
     /// Whether every tenant's first poll has ended or its totals were restored from the ledger.
-    /// Never goes back: a row that is once ready stays so.
+    /// Never goes back: a row that is once ready stays so. A shard without tenants is ready at once.
     pub fn ready(&self) -> bool {
+        let idle = self.sharding().is_some_and(|sharding| sharding.total > 1);
         let tenants = lock(&self.tenants);
-        !tenants.is_empty() && tenants.values().all(|row| row.up.is_some() || row.restored)
+        (idle || !tenants.is_empty()) && tenants.values().all(|row| row.up.is_some() || row.restored)
     }
 }
 

@@ -5,6 +5,7 @@ mod json;
 mod table;
 mod web;
 
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use tracing::{Instrument as _, error_span};
 use super::exporter::BUILD;
 use super::log::Log;
 use super::progress::Display;
-use super::{Failure, configuration, signals};
+use super::{Failure, signals, whole_configuration};
 use crate::cli::{Check, CheckOutput, Cli};
 use crate::clock;
 use crate::config::{self, Config};
@@ -32,6 +33,8 @@ const AT_A_TIME: usize = 8;
 /// What was found of one tenant.
 struct Report {
     tenant: Arc<str>,
+    /// Which shard it belongs to, and of how many.
+    shard: (u32, u32),
     steps: Vec<Step>,
 }
 
@@ -47,7 +50,7 @@ enum Verdict {
 pub(super) async fn run(cli: &Cli, flags: &Check, display: &Display, log: &mut Log) -> Result<(), Failure> {
     // Both before any tenant: with either of them refused, nothing would be served.
     let configurations =
-        configuration(cli).and_then(|config| Ok((config, cli.web_config_file().map(Web::read).transpose()?)));
+        tenants(cli).and_then(|config| Ok((config, cli.web_config_file().map(Web::read).transpose()?)));
     if let (CheckOutput::Json, Err(failure)) = (flags.output, &configurations) {
         // Whoever reads the document by a program reads it in this case too.
         print(display, &json::refused(&failure.to_string(), flags.offline, BUILD.version)?)?;
@@ -58,12 +61,16 @@ pub(super) async fn run(cli: &Cli, flags: &Check, display: &Display, log: &mut L
         print(display, &web.text())?;
     }
     let stop = signals::stop()?;
+    let total = cli.sharding().total();
+    let shards: HashMap<_, _> =
+        config.tenants.iter().map(|tenant| (tenant.name.clone(), config::owner(tenant, total))).collect();
     let looks = begin(&config, flags.offline, display);
     let finish = async {
         let mut reports = Vec::with_capacity(looks.len());
         for (tenant, look) in looks {
             let steps = look.await.unwrap_or_else(|_| vec![defect()]);
-            let report = Report { tenant, steps };
+            let shard = (shards.get(&tenant).copied().unwrap_or_default(), total);
+            let report = Report { tenant, shard, steps };
             if flags.output == CheckOutput::Table {
                 print(display, &table::tenant(&report, flags.offline))?;
             }
@@ -80,6 +87,16 @@ pub(super) async fn run(cli: &Cli, flags: &Check, display: &Display, log: &mut L
         CheckOutput::Json => print(display, &json::document(web.as_ref(), &reports, flags.offline, BUILD.version)?)?,
     }
     verdict(&reports)
+}
+
+/// The tenants to look at: those of a shard where it is said which, else all.
+fn tenants(cli: &Cli) -> Result<Config, Failure> {
+    let shard = cli.sharding().own().map_err(Failure::Usage)?;
+    let config = whole_configuration(cli)?;
+    Ok(match shard {
+        Some(shard) => config.of_shard(shard),
+        None => config,
+    })
 }
 
 type Look = (Arc<str>, AbortOnDropHandle<Vec<Step>>);

@@ -18,7 +18,7 @@ use crate::ledger::{Ledger, Settings, Snapshot};
 use crate::metrics::{Build, Business, Own, Process, Versioned};
 use crate::poll::TenantPoll;
 use crate::source::Network;
-use crate::status::Status;
+use crate::status::{Sharding, Status};
 
 /// The ledger's name where health names it.
 const LOOP: &str = "ledger";
@@ -79,9 +79,8 @@ impl Exporter {
         let http = HttpMetrics::new(clock::now).map_err(Failure::other)?;
         let started = Instant::now();
         let process = Process::new(move || started.elapsed()).map_err(Failure::other)?;
-        own.config_loaded(config.hash, now);
         let status = Arc::new(Status::default());
-        status.configured(config.to_yaml(), now);
+        configured(&own, &status, config, config.to_yaml());
         let observer = LedgerObserver { own: own.clone(), status: status.clone() };
         let (writer, published, task) = Writer::start(ledger, Arc::new(observer));
         let business = Business::new(published).map_err(Failure::other)?;
@@ -103,6 +102,16 @@ impl Parts {
             .map_err(|error| Failure::Usage(format!("tenant {}: {error}", tenant.name)))?;
         Ok(poll.told_to(self.display.tenant(&tenant.name)))
     }
+}
+
+/// Tells of the configuration that is in force from now on.
+pub(super) fn configured(own: &Own, status: &Status, config: &Config, shown: String) {
+    let now = clock::now();
+    let (ordinal, total, tenants_configured) = (config.shard.ordinal(), config.shard.total(), config.configured);
+    own.config_loaded(config.hash, now);
+    own.sharded(ordinal, total, tenants_configured);
+    status.sharded(Sharding { ordinal, total, tenants_configured });
+    status.configured(shown, now);
 }
 
 /// Enters tenants in metrics and status, with what the ledger restored of them.

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::Failure;
-use super::exporter::{Parts, enter};
+use super::exporter::{Parts, configured, enter};
 use super::log::Log;
 use super::signals::Hangups;
 use super::web_file::WebFile;
@@ -191,8 +191,7 @@ impl Reloader {
         enter(&polls, &restored);
         self.supervisor.begin(polls);
         self.readings = readings;
-        self.parts.own.config_loaded(config.hash, now);
-        self.parts.status.configured(shown, now);
+        configured(&self.parts.own, &self.parts.status, &config, shown);
         self.log.obey(&config);
         Ok(changes)
     }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::store::StoreError;
+
 /// A ledger that cannot be opened. The program ends with exit code 74; nothing is replaced.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -37,6 +39,14 @@ pub enum OpenError {
         path: PathBuf,
         /// What was found.
         detail: String,
+    },
+    /// A tenant is configured whose counts went to another ledger.
+    #[error("{}: {source}", path.display())]
+    Moved {
+        /// The ledger file.
+        path: PathBuf,
+        /// Which, and the remedy.
+        source: StoreError,
     },
     /// A later release wrote it.
     #[error(

@@ -224,6 +224,7 @@ fn explain(path: PathBuf, error: StoreError) -> OpenError {
     match error {
         StoreError::Newer(found) => OpenError::Newer { path, found, supported: SCHEMA_VERSION },
         StoreError::Corrupt(detail) => OpenError::Corrupt { path, detail },
+        source @ StoreError::Moved { .. } => OpenError::Moved { path, source },
         StoreError::Storage(error) => match error {
             redb::Error::DatabaseAlreadyOpen => OpenError::Locked { path, pid: None },
             // What redb says of a file that is not its own.

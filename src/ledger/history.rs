@@ -135,6 +135,9 @@ fn tenants(store: &Store) -> Result<Vec<PastTenant>, StoreError> {
     let mut tenants = Vec::new();
     for (name, state) in store.tenants()? {
         let state = TenantState::read(&state, &settings, DateTime::UNIX_EPOCH)?;
+        if state.moved.is_some() {
+            continue;
+        }
         let mut sessions = Vec::new();
         store.each_of_history(state.number, |record| sessions.push(PastSession::from(&record)))?;
         store.each_session(state.number, i64::MIN, |record| {

@@ -64,7 +64,7 @@ impl Ledger {
         for policy in settings.tenants.iter().filter(|policy| !self.tenants.contains_key(&policy.name)) {
             let state = match stored.get(&*policy.name) {
                 Some(bytes) => {
-                    let state = TenantState::restore(bytes, settings, now)?;
+                    let state = TenantState::restore(&policy.name, bytes, settings, now)?;
                     entering.starts_series |= state.encode()? != *bytes;
                     state
                 }

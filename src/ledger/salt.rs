@@ -1,25 +1,48 @@
-//! Keyed hashes. The salt is made once per ledger and never leaves it, so a hash cannot be looked
-//! up from a list of addresses, and two ledgers cannot be joined.
+//! Keyed hashes. The salt is made once per ledger, so a hash cannot be looked up from a list of
+//! addresses, and two ledgers cannot be joined. It leaves the ledger only with a tenant that is exported
+//! to another one: there its sessions have to be known again.
 
 use std::hash::Hasher as _;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Sha256;
 use siphasher::sip::{SipHasher13, SipHasher24};
 use siphasher::sip128::{Hasher128 as _, SipHasher24 as SipHasher128};
 
+use super::hex;
 use crate::session::{Label as _, Participant, SessionReport};
 
 /// The stored length of a salt.
 pub const SALT_BYTES: usize = 48;
 
-/// The keys of one ledger. Without `Debug`: they are secret.
+/// The keys of one ledger. `Debug` does not show them: they are secret.
 #[derive(Clone)]
 pub struct Salt {
     bytes: [u8; SALT_BYTES],
     ids: SipHasher128,
     subjects: SipHasher24,
     fingerprints: SipHasher13,
+}
+
+impl std::fmt::Debug for Salt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Salt(<secret>)")
+    }
+}
+
+impl Serialize for Salt {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(&self.bytes))
+    }
+}
+
+impl<'de> Deserialize<'de> for Salt {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        hex::decode(&text).map(Self::from_bytes).ok_or_else(|| D::Error::custom("a salt has 96 hexadecimal digits"))
+    }
 }
 
 /// The hash of a session's id: its key in the ledger.

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
+use super::salt::Salt;
 use super::store::StoreError;
 use super::totals::{Histogram, Totals};
 use crate::config::HelperLabel;
@@ -25,6 +26,13 @@ pub struct TenantState {
     pub last_success: Option<DateTime<Utc>>,
     /// How helpers are named in `totals.helper_sessions`.
     pub helper_label: HelperLabel,
+    /// The salt of the ledger that the tenant came from, by which its hashes are made; `None` where it is
+    /// this ledger's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salt: Option<Salt>,
+    /// When the tenant went to another ledger: nothing of it is left here but this.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "chrono::serde::ts_milliseconds_option")]
+    pub moved: Option<DateTime<Utc>>,
     /// What is counted.
     pub totals: Arc<Totals>,
 }
@@ -43,6 +51,8 @@ impl TenantState {
             first_run_done: false,
             last_success: None,
             helper_label: settings.helper_label,
+            salt: None,
+            moved: None,
             totals: Arc::new(Totals::zero(now, &settings.duration_bounds)),
         }
     }
@@ -52,9 +62,13 @@ impl TenantState {
         serde_json::to_vec(self).map_err(|error| StoreError::Corrupt(error.to_string()))
     }
 
-    /// Reads a stored state. Series that the release which wrote it did not have start now, at zero.
-    pub fn restore(bytes: &[u8], settings: &Settings, now: DateTime<Utc>) -> Result<Self, StoreError> {
+    /// Reads the stored state of a tenant that is to be polled. Series that the release which wrote it did
+    /// not have start now, at zero.
+    pub fn restore(tenant: &str, bytes: &[u8], settings: &Settings, now: DateTime<Utc>) -> Result<Self, StoreError> {
         let mut state = Self::read(bytes, settings, now)?;
+        if let Some(at) = state.moved {
+            return Err(StoreError::Moved { tenant: tenant.to_owned(), at });
+        }
         state.conform(settings, now);
         Ok(state)
     }

@@ -12,11 +12,16 @@
 //! leave from the front, from `sessions` to `history` and from there for good. Every write goes
 //! through [`Store::write`]: one transaction, durable when it returns.
 //!
-//! Schema version 2 brought `history`. A ledger of version 1 gets it, empty, when it is opened.
+//! Schema version 2 brought `history`. A ledger of version 1 gets it, empty, when it is opened. Version 3
+//! has tenants that came from another ledger with its salt, or went to one; see [`moving`]. A ledger is of
+//! version 2 until the first of them, so that an earlier release goes on reading it.
+
+pub mod moving;
 
 use std::ops::Bound;
 use std::path::Path;
 
+use chrono::{DateTime, Utc};
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
 
 use super::counting::Known;
@@ -24,7 +29,9 @@ use super::record::{HISTORY_BYTES, RECORD_BYTES, SessionRecord};
 use super::salt::{IdHash, SALT_BYTES, Salt};
 
 /// The version of everything that is written here. A file of a later version is refused.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
+/// The version in which no tenant came or went; what a new ledger is.
+const UNMOVED: u32 = 2;
 /// The version without `history`.
 const WITHOUT_HISTORY: u32 = 1;
 
@@ -60,6 +67,18 @@ pub enum StoreError {
     /// What is in it makes no sense.
     #[error("{0}")]
     Corrupt(String),
+    /// A tenant whose counts went to another ledger.
+    #[error(
+        "tenant {tenant} was taken out of this ledger at {} and is counted elsewhere; import its export here, or give \
+         the tenant to the shard that has it",
+        at.format("%Y-%m-%d %H:%M:%S UTC")
+    )]
+    Moved {
+        /// Its name.
+        tenant: String,
+        /// When it went.
+        at: DateTime<Utc>,
+    },
     /// The storage said no.
     #[error(transparent)]
     Storage(#[from] redb::Error),
@@ -99,7 +118,7 @@ impl Store {
     /// Takes a ledger's database in. One of an earlier version becomes one of this version.
     pub fn open(database: Database) -> Result<Self, StoreError> {
         let (version, salt) = read_meta(&database)?;
-        if version < SCHEMA_VERSION {
+        if version < UNMOVED {
             migrate(&database)?;
         }
         Ok(Self { database, salt })
@@ -275,7 +294,7 @@ fn read_meta(database: &impl ReadableDatabase) -> Result<(u32, Salt), StoreError
 fn migrate(database: &Database) -> Result<(), StoreError> {
     let mut transaction = database.begin_write()?;
     transaction.set_quick_repair(true);
-    transaction.open_table(META)?.insert(META_SCHEMA, SCHEMA_VERSION.to_le_bytes().as_slice())?;
+    transaction.open_table(META)?.insert(META_SCHEMA, UNMOVED.to_le_bytes().as_slice())?;
     transaction.open_table(HISTORY)?;
     transaction.commit()?;
     Ok(())
@@ -287,7 +306,7 @@ pub fn lay(database: &Database) -> Result<(), StoreError> {
     transaction.set_quick_repair(true);
     {
         let mut meta = transaction.open_table(META)?;
-        meta.insert(META_SCHEMA, SCHEMA_VERSION.to_le_bytes().as_slice())?;
+        meta.insert(META_SCHEMA, UNMOVED.to_le_bytes().as_slice())?;
         meta.insert(META_SALT, Salt::random().bytes().as_slice())?;
     }
     transaction.open_table(TENANTS)?;

@@ -1,6 +1,7 @@
 //! Tests of the ledger as a whole, through [`Ledger::commit`].
 
 mod faults;
+mod moving;
 mod opening;
 mod reconfiguring;
 mod rules;

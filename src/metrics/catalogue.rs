@@ -180,6 +180,12 @@ catalogue! {
             "Time of the last load of the web configuration that succeeded, in Unix time. Absent where there is none.";
         CONFIG_HASH = Gauge "exporter_config_hash" []
             "Hash of the configuration in use: 48 bits, since a sample holds no more exactly.";
+        SHARD_ORDINAL = Gauge "exporter_shard_ordinal" []
+            "Which shard this exporter is, from 0. It polls and shows the tenants of this shard alone.";
+        TOTAL_SHARDS = Gauge "exporter_total_shards" []
+            "Into how many shards the tenants are divided.";
+        CONFIGURED_TENANTS = Gauge "exporter_configured_tenants" []
+            "Tenants in the configuration in use, of all shards together.";
         WEB_CERTIFICATE_EXPIRY = Gauge "exporter_web_certificate_expiry_timestamp_seconds" []
             "First expiry of the certificates that the web server shows, in Unix time. Absent without TLS.";
         HTTP_REQUESTS = Counter "exporter_http_requests_total" [PATH, CODE]

@@ -80,6 +80,9 @@ struct Instruments {
     reload_successful: GaugeVec,
     reload_success: GaugeVec,
     config_hash: GaugeVec,
+    shard_ordinal: GaugeVec,
+    total_shards: GaugeVec,
+    configured_tenants: GaugeVec,
     web_reload_successful: GaugeVec,
     web_reload_success: GaugeVec,
     web_certificate_expiry: GaugeVec,
@@ -126,6 +129,9 @@ impl Own {
             reload_successful: gauges(&c::CONFIG_RELOAD_SUCCESSFUL)?,
             reload_success: gauges(&c::CONFIG_RELOAD_SUCCESS)?,
             config_hash: gauges(&c::CONFIG_HASH)?,
+            shard_ordinal: gauges(&c::SHARD_ORDINAL)?,
+            total_shards: gauges(&c::TOTAL_SHARDS)?,
+            configured_tenants: gauges(&c::CONFIGURED_TENANTS)?,
             web_reload_successful: gauges(&c::WEB_CONFIG_RELOAD_SUCCESSFUL)?,
             web_reload_success: gauges(&c::WEB_CONFIG_RELOAD_SUCCESS)?,
             web_certificate_expiry: gauges(&c::WEB_CERTIFICATE_EXPIRY)?,
@@ -173,6 +179,14 @@ impl Own {
         self.0.event().reload_successful.with_label_values(NONE).set(1.0);
         self.0.event().reload_success.with_label_values(NONE).set(unix_seconds(at));
         self.0.event().config_hash.with_label_values(NONE).set(hash as f64);
+    }
+
+    /// This exporter is shard `ordinal` of `total`, and so many tenants are configured for all of them.
+    pub fn sharded(&self, ordinal: u32, total: u32, configured: usize) {
+        let event = self.0.event();
+        event.shard_ordinal.with_label_values(NONE).set(f64::from(ordinal));
+        event.total_shards.with_label_values(NONE).set(f64::from(total));
+        event.configured_tenants.with_label_values(NONE).set(configured as f64);
     }
 
     /// A configuration could not be loaded; the one before stays in force.

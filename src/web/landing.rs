@@ -106,6 +106,15 @@ fn facts(state: &State, ready: bool, stalled: &[&str], now: DateTime<Utc>) -> Ma
                     }
                 }
             }
+            @if let Some(sharding) = state.status.sharding() && sharding.total > 1 {
+                div {
+                    dt { "Shard" }
+                    dd {
+                        (sharding.ordinal) " of 0 to " (sharding.total - 1)
+                        small { (state.status.tenants().len()) " of " (sharding.tenants_configured) " tenants are this shard's" }
+                    }
+                }
+            }
             @for (name, found) in configurations {
                 @if let Some((loaded, refused)) = found {
                     div {

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::State;
 use crate::session::Label as _;
-use crate::status::{Condition, Refused, TenantStatus, WebConfigurationStatus};
+use crate::status::{Condition, Refused, Sharding, TenantStatus, WebConfigurationStatus};
 
 /// The document.
 #[derive(Serialize)]
@@ -22,6 +22,7 @@ pub(super) struct StatusPage {
     stalled: Vec<&'static str>,
     configuration: Option<Configuration>,
     web_configuration: Option<WebConfigurationStatus>,
+    shard: Option<Sharding>,
     tenants: Vec<Tenant>,
 }
 
@@ -58,6 +59,7 @@ impl StatusPage {
             configuration: configuration
                 .map(|configuration| Configuration { loaded: configuration.loaded, refused: configuration.refused }),
             web_configuration: state.status.web_configuration(),
+            shard: state.status.sharding(),
             tenants: state.status.tenants().into_iter().map(tenant).collect(),
         }
     }

@@ -37,6 +37,7 @@ mod queries;
 mod reload;
 mod rules;
 mod secrets;
+mod sharding;
 mod stopping;
 mod storage;
 mod support;

@@ -189,7 +189,7 @@ fn a_ledger_of_a_later_release_ends_the_program_and_is_left_as_it_is() {
     assert_eq!(
         line,
         "remote-assistance-exporter: error: DIR/data/ledger.redb: the ledger has schema version 7, this release reads \
-         up to 2; run the release that wrote it, or a later one"
+         up to 3; run the release that wrote it, or a later one"
     );
     // All that it holds is still there: nothing counts a second time.
     assert_eq!(set_schema_version(&file, 2), 7);

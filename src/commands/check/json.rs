@@ -28,6 +28,7 @@ struct Document<'a> {
 #[derive(Serialize)]
 struct Tenant<'a> {
     tenant: &'a str,
+    shard: u32,
     status: &'static str,
     steps: Vec<StepFound>,
 }
@@ -47,6 +48,7 @@ struct StepFound {
 pub(super) fn document(web: Option<&Web>, reports: &[Report], offline: bool, version: &str) -> Result<String, Failure> {
     let tenants = reports.iter().map(|report| Tenant {
         tenant: &report.tenant,
+        shard: report.shard.0,
         status: report.verdict().as_str(),
         steps: report.steps.iter().map(step).collect(),
     });

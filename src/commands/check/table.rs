@@ -19,7 +19,11 @@ const GAP: &str = "  ";
 pub(super) fn tenant(report: &Report, offline: bool) -> String {
     let verdict = report.verdict();
     let bold = Style::new().bold();
-    let mut text = format!("{bold}{}{bold:#}: {}\n", report.tenant, painted(verdict.as_str(), color(verdict)));
+    let shard = match report.shard {
+        (_, 1) => String::new(),
+        (shard, total) => format!(" (shard {shard} of 0 to {})", total - 1),
+    };
+    let mut text = format!("{bold}{}{bold:#}{shard}: {}\n", report.tenant, painted(verdict.as_str(), color(verdict)));
     let steps = || report.steps.iter().filter(|step| !(offline && matches!(step.outcome, Outcome::NotApplicable(_))));
     let names = width(steps().map(|step| title(step.name)));
     let words = width(steps().map(|step| shown(&step.outcome)));
@@ -54,6 +58,9 @@ pub(super) fn block(name: &str, verdict: Verdict, findings: &[(&str, String)]) -
 
 /// The last line.
 pub(super) fn summary(reports: &[Report]) -> String {
+    if reports.is_empty() {
+        return "no tenant is this shard's\n".to_owned();
+    }
     let count = |verdict| reports.iter().filter(|report| report.verdict() == verdict).count();
     let counts = [(Verdict::Fine, "ok"), (Verdict::Warning, "with warnings"), (Verdict::Failed, "failed")];
     let counts: Vec<_> = counts

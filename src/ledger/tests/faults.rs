@@ -29,9 +29,9 @@ impl Fuse {
 }
 
 #[derive(Debug)]
-struct Fused<B> {
-    below: B,
-    fuse: Fuse,
+pub(super) struct Fused<B> {
+    pub(super) below: B,
+    pub(super) fuse: Fuse,
 }
 
 impl<B: StorageBackend> StorageBackend for Fused<B> {

@@ -142,14 +142,14 @@ fn a_newer_ledger_is_refused() {
     let transaction = database.begin_write().unwrap();
     {
         let mut meta = transaction.open_table(redb::TableDefinition::<&str, &[u8]>::new("meta")).unwrap();
-        meta.insert("schema_version", 3_u32.to_le_bytes().as_slice()).unwrap();
+        meta.insert("schema_version", 4_u32.to_le_bytes().as_slice()).unwrap();
     }
     transaction.commit().unwrap();
     drop(database);
     let before = fs::read(directory.path().join("ledger.redb")).unwrap();
     assert_eq!(
         message(directory.path()),
-        "DIR/ledger.redb: the ledger has schema version 3, this release reads up to 2; run the release that wrote it, or a later one"
+        "DIR/ledger.redb: the ledger has schema version 4, this release reads up to 3; run the release that wrote it, or a later one"
     );
     assert_eq!(fs::read(directory.path().join("ledger.redb")).unwrap(), before, "not a byte is touched");
 }
