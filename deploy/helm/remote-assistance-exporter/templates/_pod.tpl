@@ -153,7 +153,7 @@
       - secret:
           name: {{ default (printf "%s-web" (include "rae.fullname" .)) .Values.web.existingSecret }}
           items:
-            - key: {{ .Values.web.existingSecret | ternary .Values.web.existingSecretKey "web.yml" }}
+            - key: {{ if .Values.web.existingSecret }}{{ .Values.web.existingSecretKey }}{{ else }}web.yml{{ end }}
               path: web.yml
       {{- with .Values.web.tls.existingSecret }}
       - secret:

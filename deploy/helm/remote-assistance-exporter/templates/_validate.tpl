@@ -13,7 +13,9 @@
 {{- end }}
 {{- else if not (include "rae.hasConfig" .) }}
 {{- $fromIdentity := and $v.workloadIdentity.enabled $v.workloadIdentity.clientId $v.workloadIdentity.tenantId }}
-{{- if not (or $fromIdentity $v.extraEnv $v.extraEnvFrom) }}
+{{- $fromVariables := $v.extraEnvFrom }}
+{{- range $v.extraEnv }}{{ if eq .name "AZURE_TENANT_ID" }}{{ $fromVariables = true }}{{ end }}{{ end }}
+{{- if not (or $fromIdentity $fromVariables) }}
 {{- fail "config: there is no tenant to poll; write tenants into config, name a ConfigMap or Secret in existingConfig.name, set workloadIdentity.enabled with clientId and tenantId for one tenant, or demo.enabled to try it out" }}
 {{- end }}
 {{- if gt (int $v.replicas) 1 }}
@@ -86,8 +88,9 @@
 {{- if and .Values.monitor.enabled $web.basicAuth.enabled (not .Values.monitor.basicAuthSecret.name) }}
 {{- fail "monitor.basicAuthSecret.name: Prometheus needs a user; name a Secret with its name and password" }}
 {{- end }}
-{{- if and .Values.monitor.enabled $web.tls.enabled (not (or .Values.monitor.tlsConfig $web.tls.existingSecret)) }}
-{{- fail "monitor.tlsConfig: tell how Prometheus trusts the exporter, by a ca for one" }}
+{{- $elsewhere := not (has .Values.monitor.namespace (list "" (include "rae.namespace" .))) }}
+{{- if and .Values.monitor.enabled $web.tls.enabled (not .Values.monitor.tlsConfig) (or $elsewhere (not $web.tls.existingSecret)) }}
+{{- fail "monitor.tlsConfig: tell how Prometheus trusts the exporter, by a ca in the monitor's namespace" }}
 {{- end }}
 {{- if and .Values.monitor.enabled $certificates (not .Values.monitor.tlsConfig) }}
 {{- fail "monitor.tlsConfig: Prometheus has to show a certificate; give cert, keySecret and ca" }}
