@@ -22,6 +22,7 @@ mod files;
 mod fuzz;
 mod golden;
 mod hostile;
+mod kubernetes;
 mod ledger;
 mod memory;
 mod microsoft;
