@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 from restricted import violations
 from tools import (
-    CHART, CI, HELM_3, HELM_4, MINIMAL, NEWEST, OLDEST, ROOT, TRIVY, chart, ci, every_rendering, find, pods,
+    CHART, CI, HELM_3, HELM_4, MINIMAL, NEWEST, OLDEST, ROOT, TRIVY, chart, ci, every_rendering, exporter, find, pods,
     run, template, wrong_by_schema,
 )
 
@@ -218,7 +218,11 @@ class Objects(unittest.TestCase):
                 self.assertEqual(one["spec"]["endpoints"][0]["port"], find(objects, "Service")["spec"]["ports"][0]["name"])
         service = find(objects, "Service")
         self.assertEqual(find(objects, "StatefulSet")["spec"]["serviceName"], service["metadata"]["name"])
+        # Names of a headless service are pods' addresses: no port is exchanged for another on the way.
         self.assertEqual(service["spec"]["clusterIP"], "None")
+        self.assertEqual(service["spec"]["ports"][0]["port"], exporter(objects)["ports"][0]["containerPort"])
+        for policy in (one for one in objects if one["kind"] == "NetworkPolicy"):
+            self.assertEqual(policy["spec"]["ingress"][0]["ports"][0]["port"], service["spec"]["ports"][0]["port"])
 
 
 if __name__ == "__main__":
