@@ -9,7 +9,7 @@ import time
 import unittest
 from pathlib import Path
 
-from tools import EXPORTER, chart, every_rendering, exporter, find, pods, run
+from tools import EXPORTER, MINIMAL, chart, every_rendering, exporter, find, pods, run
 
 SECRETS = "/run/secrets/remote-assistance-exporter/"
 # "probe", hashed once with the lowest cost.
@@ -101,6 +101,15 @@ class Program(unittest.TestCase):
             self.assertIn(f"--web.listen-address={host}", arguments)
             done = pod.run([one.replace(host, f"localhost:{pod.port}") for one in arguments])
             self.assertEqual(done.returncode, 0, done.stderr)
+            # The paths by which the kubelet asks where it needs no password, and Prometheus.
+            plain = chart(MINIMAL, "monitor: {enabled: true}")
+            paths = {exporter(plain)[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")}
+            paths.add(find(plain, "ServiceMonitor")["spec"]["endpoints"][0]["path"])
+            flags = [one for one in exporter(pod.objects)["livenessProbe"]["exec"]["command"][1:] if "url" not in one]
+            self.assertEqual(paths, {"/-/healthy", "/-/ready", "/metrics"})
+            for path in paths:
+                done = pod.run([*flags, f"--healthcheck.url=https://127.0.0.1:{pod.port}{path}"])
+                self.assertEqual(done.returncode, 0, done.stderr)
             # Passwords are asked for, and a wrong one fails.
             (pod.root / "run/remote-assistance-exporter/healthcheck/password").write_text("wrong")
             self.assertIn("401", pod.probe("liveness").stderr)

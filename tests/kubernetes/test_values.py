@@ -226,6 +226,16 @@ class Values(unittest.TestCase):
         self.assertEqual(annotation(), annotation("log: {level: debug}"))
         self.assertNotEqual(annotation(), annotation("config: {global: {poll_interval: 7m}}"))
 
+    def test_examples_of_the_readme_are_accepted(self):
+        blocks = (CHART / "README.md").read_text().split("```yaml\n")[1:]
+        examples = [block.split("```")[0].replace("$2y$10$…", HASH) for block in blocks]
+        examples = [one for one in examples if not one.startswith("# healthcheck.yml")]
+        self.assertEqual(len(examples), 3)
+        for example in examples:
+            with self.subTest(example):
+                alone = "config:" in example
+                self.assertGreaterEqual(len(chart(example) if alone else chart(MINIMAL, example)), 5)
+
     def test_the_schema_has_the_keys_of_the_values(self):
         values = yaml.safe_load((CHART / "values.yaml").read_text())
         schema = json.loads((CHART / "values.schema.json").read_text())
