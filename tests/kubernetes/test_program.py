@@ -9,7 +9,7 @@ import time
 import unittest
 from pathlib import Path
 
-from tools import EXPORTER, MINIMAL, chart, every_rendering, exporter, find, pods, run
+from tools import EXPORTER, MINIMAL, RESIZE, chart, documents, every_rendering, exporter, find, pods, run
 
 SECRETS = "/run/secrets/remote-assistance-exporter/"
 # "probe", hashed once with the lowest cost.
@@ -18,8 +18,8 @@ USERS = {"probe": "$2b$04$ldNvmzIQzPeXnIhdDML8q.vF0YKN7lHcn6UO8EnHmun/pnzAL4kSS"
 
 def commands(spec):
     """All command lines of a pod for the exporter: arguments of containers, probes and hooks."""
-    for container in spec["containers"]:
-        if "remote-assistance-exporter" in container["image"]:
+    for container in spec.get("initContainers", []) + spec["containers"]:
+        if container["image"].split("/")[-1].startswith("remote-assistance-exporter:"):
             yield container["args"]
             handlers = [container.get(f"{name}Probe", {}) for name in ("startup", "liveness", "readiness")]
             for handler in handlers:
@@ -41,7 +41,10 @@ class Program(unittest.TestCase):
             for _, _, spec in pods(objects):
                 for arguments in commands(spec):
                     asked.setdefault(tuple(arguments), name)
-        self.assertGreaterEqual(len(asked), 15)
+        for _, _, spec in pods(documents(RESIZE.read_text())):
+            for arguments in commands(spec):
+                asked.setdefault(tuple(arguments), RESIZE.name)
+        self.assertGreaterEqual(len(asked), 19)
         for arguments, name in asked.items():
             with self.subTest(name):
                 done = understood(arguments)

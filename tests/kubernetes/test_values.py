@@ -276,6 +276,7 @@ class Values(unittest.TestCase):
         self.assertIn("system:serviceaccount:remote-help:rel-remote-assistance-exporter", notes("workloadIdentity.enabled=true"))
         self.assertIn("WARNING: persistence.enabled is false", notes("persistence.enabled=false"))
         self.assertIn("WARNING: persistence.retentionPolicy", notes("persistence.retentionPolicy.whenDeleted=Delete"))
+        self.assertIn("WARNING: persistence.retentionPolicy.whenScaled", notes("persistence.retentionPolicy.whenScaled=Delete"))
         self.assertIn("ledger export", notes("replicas=2"))
         self.assertIn("https://localhost:10112/", notes("web.tls.enabled=true", "web.tls.existingSecret=x"))
 

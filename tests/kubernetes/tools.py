@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy/helm/remote-assistance-exporter"
 KUSTOMIZE = ROOT / "deploy/kustomize"
 CI = sorted((CHART / "ci").glob("*-values.yaml"))
+# The Job by which a third pod gets its tenants.
+RESIZE = ROOT / "deploy/helm/resize.yaml"
 KUSTOMIZATIONS = [
     KUSTOMIZE / "base",
     KUSTOMIZE / "overlays/workload-identity",
@@ -110,9 +112,9 @@ def pods(objects):
     for one in objects:
         if one["kind"] == "Pod":
             yield one["metadata"]["name"], one["metadata"]["labels"], one["spec"]
-        elif one["kind"] == "StatefulSet":
+        elif one["kind"] in ("StatefulSet", "Job"):
             made = one["spec"]["template"]
-            yield one["metadata"]["name"], made["metadata"]["labels"], made["spec"]
+            yield one["metadata"]["name"], made.get("metadata", {}).get("labels", {}), made["spec"]
 
 
 def exporter(objects):
