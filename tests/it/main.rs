@@ -24,6 +24,7 @@ mod fuzz;
 mod golden;
 mod hostile;
 mod image;
+mod kubernetes;
 mod ledger;
 mod listening;
 mod memory;
