@@ -10,7 +10,9 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValue;
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+pub use clap_complete::Shell;
 
 pub use crate::config::LogLevel;
 use crate::web;
@@ -65,6 +67,10 @@ pub enum Command {
     Simulate(Simulate),
     /// Ask the running exporter whether it is healthy
     Healthcheck(Healthcheck),
+    /// Print the completion script of a shell
+    Completion(Completion),
+    /// Write the manual pages
+    Manual(Manual),
 }
 
 /// Flags of every command.
@@ -175,6 +181,22 @@ pub struct Healthcheck {
     pub http_config_file: Option<PathBuf>,
 }
 
+/// Arguments of `completion`.
+#[derive(Args, Clone, Debug)]
+pub struct Completion {
+    /// Shell that the script is for
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// Arguments of `manual`.
+#[derive(Args, Clone, Debug)]
+pub struct Manual {
+    /// Directory that the pages are written to
+    #[arg(value_name = "DIRECTORY")]
+    pub directory: PathBuf,
+}
+
 /// `--log.level` has the levels of the configuration.
 impl ValueEnum for LogLevel {
     fn value_variants<'a>() -> &'a [Self] {
@@ -215,6 +237,13 @@ impl Cli {
             ErrorKind::DisplayVersion => Stop::Answer(version()),
             _ => Stop::Usage(one_line(&error.render().to_string())),
         })
+    }
+
+    /// The command line as it is declared, with everything that clap adds.
+    pub fn declared() -> clap::Command {
+        let mut declared = <Self as CommandFactory>::command();
+        declared.build();
+        declared
     }
 
     /// The command; `serve` where none was given.

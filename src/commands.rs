@@ -11,6 +11,7 @@ mod once;
 mod progress;
 mod reload;
 mod serve;
+mod shell;
 mod signals;
 mod simulate;
 mod systemd;
@@ -66,6 +67,11 @@ impl Failure {
 /// # Errors
 /// The command's failure; it has not been logged.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
+    match cli.command() {
+        Command::Completion(flags) => return shell::completion(flags),
+        Command::Manual(flags) => return shell::manual(flags),
+        _ => {}
+    }
     // First of all, while there is one thread.
     let passed = passed(cli)?;
     let display = Display::new();
@@ -86,7 +92,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Backfill(flags) => runtime.block_on(backfill::run(cli, flags, &display)),
         Command::Ledger(command) => runtime.block_on(ledger::run(cli, command)),
         Command::Simulate(flags) => runtime.block_on(simulate::run(flags)),
-        Command::Healthcheck(_) => Ok(()),
+        Command::Healthcheck(_) | Command::Completion(_) | Command::Manual(_) => Ok(()),
     };
     // What still blocks a thread, such as a name look-up, must not keep the process.
     runtime.shutdown_background();
