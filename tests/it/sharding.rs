@@ -95,7 +95,9 @@ fn a_resize_carries_every_total_and_loses_and_doubles_no_session() {
     configuration(&lab);
     let watch = Watch::default();
     let mut pods = start(&lab, 2);
-    pods.iter_mut().for_each(|pod| drop(pod.address()));
+    for pod in &mut pods {
+        pod.address();
+    }
     let before = wait_for_more(&mut pods, &Scrape::default(), &watch);
     assert_eq!((before.value("exporter_total_shards"), before.value("exporter_configured_tenants")), (2.0, 12.0));
     stop(pods);
@@ -110,7 +112,9 @@ fn a_resize_carries_every_total_and_loses_and_doubles_no_session() {
     }
     assert!((1..=8).contains(&moved), "{moved} of 12 tenants moved; a third should");
     let mut pods = start(&lab, 3);
-    pods.iter_mut().for_each(|pod| drop(pod.address()));
+    for pod in &mut pods {
+        pod.address();
+    }
     // The first scrape has what the ledgers hold: nothing is below what the two pods showed.
     watch.see(&scrape(&mut pods));
     let ordinals: Vec<_> = pods.iter_mut().map(|pod| pod.scrape().value("exporter_shard_ordinal")).collect();
@@ -128,7 +132,9 @@ fn a_resize_carries_every_total_and_loses_and_doubles_no_session() {
         ledger(&lab, &["import", "back.jsonl"], &pod(&lab, ordinal, 2));
     }
     let mut pods = start(&lab, 2);
-    pods.iter_mut().for_each(|pod| drop(pod.address()));
+    for pod in &mut pods {
+        pod.address();
+    }
     watch.see(&scrape(&mut pods));
     wait_for_more(&mut pods, &after, &watch);
     let now = lab.freeze();

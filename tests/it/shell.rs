@@ -78,7 +78,8 @@ fn an_unknown_shell_is_refused_with_the_known_ones() {
 
 #[test]
 fn a_script_whose_reader_goes_away_is_no_failure() {
-    let script = format!("set -o pipefail; {} completion bash | head -c 1", env!("CARGO_BIN_EXE_remote-assistance-exporter"));
+    let script =
+        format!("set -o pipefail; {} completion bash | head -c 1", env!("CARGO_BIN_EXE_remote-assistance-exporter"));
     assert_eq!(feed("bash", &["--norc", "--noprofile"], &script).len(), 1);
 }
 
@@ -88,7 +89,8 @@ fn manual_pages_are_one_for_the_program_and_one_for_each_command() {
     let to = directory.path().join("new");
     let output = program(&["manual", to.to_str().unwrap()]);
     assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
-    let mut pages: Vec<_> = fs::read_dir(&to).unwrap().map(|page| page.unwrap().file_name().into_string().unwrap()).collect();
+    let mut pages: Vec<_> =
+        fs::read_dir(&to).unwrap().map(|page| page.unwrap().file_name().into_string().unwrap()).collect();
     pages.sort();
     let commands = ["backfill", "check", "completion", "demo", "healthcheck", "manual", "once", "serve", "simulate"];
     let of_commands = commands.iter().map(|command| format!("{PROGRAM}-{command}.1"));

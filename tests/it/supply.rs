@@ -49,13 +49,15 @@ fn steps() -> Vec<Value> {
 
 #[test]
 fn shell_scripts_are_sound() {
-    let scripts = ["tests/run", ".ci/run", "deploy/release/build", "deploy/release/notes", "deploy/release/environment"];
+    let scripts =
+        ["tests/run", ".ci/run", "deploy/release/build", "deploy/release/notes", "deploy/release/environment"];
     passes("shellcheck", &[&["--shell=bash", "--external-sources"][..], &scripts].concat());
     let runs: Vec<_> = steps().iter().filter_map(|step| step["run"].as_str().map(str::to_owned)).collect();
     assert!(runs.len() > 5, "{runs:?}");
     for script in runs {
         let mut shellcheck = Command::new("shellcheck");
-        let mut child = shellcheck.args(["--shell=bash", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            shellcheck.args(["--shell=bash", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stdout));
