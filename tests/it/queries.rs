@@ -15,13 +15,15 @@ use crate::prometheus::server::Prometheus;
 use crate::rules::{self, Rule};
 use crate::support::{Exporter, PATIENCE, wait_for};
 
-/// Panels, as `dashboard / panel`, that rightly show nothing while a healthy demo runs for a minute, each
+/// Panels, as `dashboard / panel`, of which a query rightly shows nothing while a healthy demo runs for a minute, each
 /// with the reason.
-const EMPTY_PANELS: [(&str, &str); 8] = [
+const EMPTY_PANELS: [(&str, &str); 10] = [
     ("Remote help exporter health / Certificate ends", "the demo's tenants have secrets"),
     ("Remote help exporter health / Failed look-ups", "the demo looks no states up"),
     ("Remote help exporter health / Failures by reason", "no poll fails"),
     ("Remote help exporter health / Look-ups failing", "the demo looks no states up"),
+    ("Remote help exporter health / New and changed reports", "no report is too old, and none was there before"),
+    ("Remote help exporter health / Polls by tenant", "no poll fails, so no reason leads"),
     ("Remote help exporter health / Rejected and missing", "every row is good"),
     ("Remote help overview / Change", "there is no week before"),
     ("Remote help tenants / More than before", "there is no week before"),
