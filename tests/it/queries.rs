@@ -15,19 +15,26 @@ use crate::prometheus::server::Prometheus;
 use crate::rules::{self, Rule};
 use crate::support::{Exporter, PATIENCE, wait_for};
 
-/// Panels, as `dashboard / panel`, of which a query rightly shows nothing while a healthy demo runs for a minute, each
+/// Panels, as `dashboard / panel`, that rightly show nothing while a healthy demo runs for a minute, each
 /// with the reason.
-const EMPTY_PANELS: [(&str, &str); 10] = [
+const EMPTY_PANELS: [(&str, &str); 8] = [
     ("Remote help exporter health / Certificate ends", "the demo's tenants have secrets"),
     ("Remote help exporter health / Failed look-ups", "the demo looks no states up"),
     ("Remote help exporter health / Failures by reason", "no poll fails"),
     ("Remote help exporter health / Look-ups failing", "the demo looks no states up"),
-    ("Remote help exporter health / New and changed reports", "no report is too old, and none was there before"),
-    ("Remote help exporter health / Polls by tenant", "no poll fails, so no reason leads"),
     ("Remote help exporter health / Rejected and missing", "every row is good"),
     ("Remote help overview / Change", "there is no week before"),
     ("Remote help tenants / More than before", "there is no week before"),
     ("Remote help tenants / Most failed polls", "no poll fails"),
+];
+
+/// Queries that may show nothing beside others of their panel that do, by a part of them, each with the
+/// reason.
+const SILENT_QUERIES: [(&str, &str, &str); 4] = [
+    ("Remote help exporter health / New and changed reports", "reports_amended_total", "few reports change later"),
+    ("Remote help exporter health / New and changed reports", "reports_baseline_total", "all sessions are counted"),
+    ("Remote help exporter health / New and changed reports", "reports_too_old_total", "none is read that late"),
+    ("Remote help exporter health / Polls by tenant", "topk by (tenant)", "no poll fails, so no reason leads"),
 ];
 
 /// Metrics of which a healthy demo has no series, each with the reason. Queries of them are excused.
@@ -177,7 +184,7 @@ fn panels_show_data(prometheus: &Prometheus) {
     let queries = dashboards::queries();
     let shows = |expression: &str| prometheus.query(expression).values().any(|value| !value.is_nan());
     let silent = || {
-        let silent = queries.iter().filter(|query| !shows(&query.expression));
+        let silent = queries.iter().filter(|query| !may_be_silent(query) && !shows(&query.expression));
         // Of a panel that rightly is empty, a query may be silent and another not.
         let told = |query: &&dashboards::Query| of_demo(query) || !query.of_panel || is_empty_panel(&query.place);
         silent.filter(told).map(|query| query.place.clone()).collect::<BTreeSet<_>>()
@@ -186,6 +193,10 @@ fn panels_show_data(prometheus: &Prometheus) {
     let deadline = Instant::now() + PATIENCE;
     while silent() != expected && Instant::now() < deadline {}
     assert_eq!(silent(), expected, "queries without data, and those that rightly have none");
+}
+
+fn may_be_silent(query: &dashboards::Query) -> bool {
+    SILENT_QUERIES.iter().any(|(place, part, _)| *place == query.place && query.expression.contains(part))
 }
 
 fn is_empty_panel(place: &str) -> bool {
