@@ -146,7 +146,12 @@ label! {
 /// next one fail.
 pub const STALE_AFTER_INTERVALS: u32 = 3;
 /// How long before its end a certificate wants a look. Who has to order one needs weeks.
-pub const CERTIFICATE_NOTICE: TimeDelta = TimeDelta::days(30);
+const CERTIFICATE_NOTICE: TimeDelta = TimeDelta::days(30);
+
+/// Whether a certificate that expires then wants a look: within 30 days, or it has expired.
+pub fn certificate_ends(expires: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    expires - now < CERTIFICATE_NOTICE
+}
 
 impl TenantStatus {
     /// How it is doing.
@@ -171,9 +176,9 @@ impl TenantStatus {
         self.last_success.is_some_and(|then| (now - then).as_seconds_f64() > patience)
     }
 
-    /// Whether its credential's certificate expires within [`CERTIFICATE_NOTICE`], or has expired.
+    /// Whether its credential's certificate wants a look ([`certificate_ends`]).
     pub fn credential_ends(&self, now: DateTime<Utc>) -> bool {
-        self.credential_expires.is_some_and(|end| end - now < CERTIFICATE_NOTICE)
+        self.credential_expires.is_some_and(|end| certificate_ends(end, now))
     }
 }
 
@@ -211,13 +216,6 @@ pub struct WebConfigurationStatus {
     pub refused: Option<Refused>,
     /// When the first of the certificates expires that the server shows; `None` without TLS.
     pub certificate_expires: Option<DateTime<Utc>>,
-}
-
-impl WebConfigurationStatus {
-    /// The expiry, where it is within [`CERTIFICATE_NOTICE`] or has passed.
-    pub fn certificate_ends(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.certificate_expires.filter(|end| *end - now < CERTIFICATE_NOTICE)
-    }
 }
 
 /// Which part of the configured tenants is this exporter's.

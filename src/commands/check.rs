@@ -1,5 +1,5 @@
-//! `check`: looks at the configurations and at every tenant step by step, from its configuration to a first page of reports, and
-//! says what is wrong and how to mend it.
+//! `check`: looks at the configurations and at every tenant step by step, from its configuration to a first
+//! page of reports, and says what is wrong and how to mend it.
 
 mod json;
 mod table;

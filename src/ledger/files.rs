@@ -3,7 +3,7 @@
 //! A new ledger is made under another name and renamed when it is whole. So a `ledger.redb` that is
 //! empty or has no tables is damage and never a first run.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek as _, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -193,29 +193,28 @@ fn open_to_read(path: &Path) -> Result<Database, DatabaseError> {
 }
 
 fn open_store(path: &Path, opener: &dyn Fn(&Path) -> Result<Database, DatabaseError>) -> Result<Store, StoreError> {
-    if fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0) {
-        return Err(StoreError::Corrupt("the file is empty".into()));
-    }
-    guarded(|| {
+    guarded(fs::metadata(path), || {
         Store::refuse_newer(path)?;
         Store::open(opener(path)?)
     })
 }
 
 fn open_copy(file: &File) -> Result<Store, StoreError> {
-    let io = |error| StoreError::from(redb::StorageError::Io(error));
-    if file.metadata().map_err(io)?.len() == 0 {
-        return Err(StoreError::Corrupt("the file is empty".into()));
-    }
-    let file = file.try_clone().map_err(io)?;
-    guarded(|| {
-        let backend = FileBackend::new(file)?;
+    guarded(file.metadata(), || {
+        let backend = FileBackend::new(file.try_clone().map_err(redb::StorageError::Io)?)?;
         Store::open(redb::Builder::new().set_cache_size(READ_CACHE_BYTES).create_with_backend(backend)?)
     })
 }
 
-/// A damaged file can make redb panic where it trusts what it once wrote.
-fn guarded(open: impl FnOnce() -> Result<Store, StoreError>) -> Result<Store, StoreError> {
+/// Opens what is not empty. A damaged file can make redb panic where it trusts what it once wrote.
+fn guarded(
+    metadata: io::Result<Metadata>,
+    open: impl FnOnce() -> Result<Store, StoreError>,
+) -> Result<Store, StoreError> {
+    // Why there is no metadata, the opening will tell.
+    if metadata.is_ok_and(|metadata| metadata.len() == 0) {
+        return Err(StoreError::Corrupt("the file is empty".into()));
+    }
     catch_unwind(AssertUnwindSafe(open))
         .unwrap_or_else(|_| Err(StoreError::Corrupt("its pages do not fit together".into())))
 }

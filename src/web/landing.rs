@@ -9,7 +9,10 @@ use maud::{Markup, html};
 use super::State;
 use super::page::{self, length, time};
 use crate::session::Label as _;
-use crate::status::{Condition, ConfigurationStatus, STALE_AFTER_INTERVALS, TenantStatus, WebConfigurationStatus};
+use crate::status::{
+    Condition, ConfigurationStatus, Refused, STALE_AFTER_INTERVALS, TenantStatus, WebConfigurationStatus,
+    certificate_ends,
+};
 
 /// The page.
 pub(super) fn page(state: &State, ready: bool) -> Bytes {
@@ -17,6 +20,10 @@ pub(super) fn page(state: &State, ready: bool) -> Bytes {
     let stalled = state.status.stalled();
     let configuration = state.status.configuration();
     let web = state.status.web_configuration();
+    let configurations = [
+        ("Configuration", configuration.as_ref().map(|found| (found.loaded, found.refused.as_ref()))),
+        ("Web configuration", web.as_ref().map(|found| (found.loaded, found.refused.as_ref()))),
+    ];
     let mut tenants: Vec<_> = state.status.tenants().into_iter().map(|row| (row.condition(now), row)).collect();
     tenants.sort_by_key(|(condition, _)| place(*condition));
     let header = html! {
@@ -34,7 +41,7 @@ pub(super) fn page(state: &State, ready: bool) -> Bytes {
     let main = html! {
         (troubles(&stalled, configuration.as_ref(), now))
         @if let Some(web) = &web { (web_troubles(web, now)) }
-        (facts(state, ready, &stalled, now))
+        (facts(state, ready, &stalled, configurations, now))
         section aria-labelledby="tenants" {
             h2 #tenants { "Tenants" }
             (summary(&tenants))
@@ -74,7 +81,7 @@ fn web_troubles(web: &WebConfigurationStatus, now: DateTime<Utc>) -> Markup {
                 p { "Refused for " (length(now - refused.time)) ". The one loaded " (ago(web.loaded, now)) " stays in force until the file is mended, which is seen within seconds." }
             }
         }
-        @if let Some(end) = web.certificate_ends(now) {
+        @if let Some(end) = web.certificate_expires.filter(|end| certificate_ends(*end, now)) {
             section .notice {
                 h2 { "The server's certificate " @if end > now { "expires in " (length(end - now)) } @else { "has expired" } }
                 p {
@@ -86,10 +93,16 @@ fn web_troubles(web: &WebConfigurationStatus, now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn facts(state: &State, ready: bool, stalled: &[&str], now: DateTime<Utc>) -> Markup {
-    let configuration = state.status.configuration().map(|found| (found.loaded, found.refused.is_some()));
-    let web = state.status.web_configuration().map(|found| (found.loaded, found.refused.is_some()));
-    let configurations = [("Configuration", configuration), ("Web configuration", web)];
+/// When a configuration was loaded, and the one that was refused since.
+type Loaded<'a> = Option<(DateTime<Utc>, Option<&'a Refused>)>;
+
+fn facts(
+    state: &State,
+    ready: bool,
+    stalled: &[&str],
+    configurations: [(&str, Loaded<'_>); 2],
+    now: DateTime<Utc>,
+) -> Markup {
     html! {
         dl .facts {
             div { dt { "Version" } dd { (state.version) } }
@@ -120,7 +133,7 @@ fn facts(state: &State, ready: bool, stalled: &[&str], now: DateTime<Utc>) -> Ma
                     div {
                         dt { (name) }
                         dd {
-                            @if refused { (badge("bad", "Reload failed")) } @else { (badge("good", "Loaded")) }
+                            @if refused.is_some() { (badge("bad", "Reload failed")) } @else { (badge("good", "Loaded")) }
                             small { "in force since " (time(loaded)) }
                         }
                     }

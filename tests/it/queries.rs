@@ -28,6 +28,15 @@ const EMPTY_PANELS: [(&str, &str); 8] = [
     ("Remote help tenants / Most failed polls", "no poll fails"),
 ];
 
+/// Queries that may show nothing beside others of their panel that do, by a part of them, each with the
+/// reason.
+const SILENT_QUERIES: [(&str, &str, &str); 4] = [
+    ("Remote help exporter health / New and changed reports", "reports_amended_total", "few reports change later"),
+    ("Remote help exporter health / New and changed reports", "reports_baseline_total", "all sessions are counted"),
+    ("Remote help exporter health / New and changed reports", "reports_too_old_total", "none is read that late"),
+    ("Remote help exporter health / Polls by tenant", "topk by (tenant)", "no poll fails, so no reason leads"),
+];
+
 /// Metrics of which a healthy demo has no series, each with the reason. Queries of them are excused.
 const NOT_IN_THE_DEMO: [(&str, &str); 3] = [
     ("remote_assistance_credential_expiry_timestamp_seconds", "it signs in with secrets"),
@@ -175,7 +184,7 @@ fn panels_show_data(prometheus: &Prometheus) {
     let queries = dashboards::queries();
     let shows = |expression: &str| prometheus.query(expression).values().any(|value| !value.is_nan());
     let silent = || {
-        let silent = queries.iter().filter(|query| !shows(&query.expression));
+        let silent = queries.iter().filter(|query| !may_be_silent(query) && !shows(&query.expression));
         // Of a panel that rightly is empty, a query may be silent and another not.
         let told = |query: &&dashboards::Query| of_demo(query) || !query.of_panel || is_empty_panel(&query.place);
         silent.filter(told).map(|query| query.place.clone()).collect::<BTreeSet<_>>()
@@ -184,6 +193,10 @@ fn panels_show_data(prometheus: &Prometheus) {
     let deadline = Instant::now() + PATIENCE;
     while silent() != expected && Instant::now() < deadline {}
     assert_eq!(silent(), expected, "queries without data, and those that rightly have none");
+}
+
+fn may_be_silent(query: &dashboards::Query) -> bool {
+    SILENT_QUERIES.iter().any(|(place, part, _)| *place == query.place && query.expression.contains(part))
 }
 
 fn is_empty_panel(place: &str) -> bool {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::support::wait_for;
 
-/// The program on a terminal of its own, by `script` of util-linux.
+/// The program on a terminal of its own.
 pub struct Terminal {
     child: Child,
     screen: Arc<Mutex<Vec<u8>>>,
@@ -48,11 +48,10 @@ impl Terminal {
     /// Waits for the end; the exit code, everything that was sent, and what a person sees at the end.
     pub fn end(mut self) -> (Option<i32>, String, String) {
         let status = wait_for("the end", || self.child.try_wait().unwrap());
-        let raw = |terminal: &Self| terminal.raw();
         while !self.reader.is_finished() {
             std::thread::yield_now();
         }
-        let raw = raw(&self);
+        let raw = self.raw();
         let mut terminal = vt100::Parser::new(2000, 120, 0);
         terminal.process(raw.as_bytes());
         (status.code(), raw, terminal.screen().contents())

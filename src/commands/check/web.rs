@@ -9,7 +9,7 @@ use super::super::{Failure, web_file};
 use super::{Verdict, json, table};
 use crate::clock;
 use crate::config::{ClientAuth, WebConfig};
-use crate::status::CERTIFICATE_NOTICE;
+use crate::status::certificate_ends;
 
 /// What was found in it.
 pub(super) struct Web {
@@ -37,7 +37,7 @@ impl Web {
         const REMEDY: &str = "renew it and replace what cert_file and key_file of tls_server_config name";
         match self.certificate_expires {
             Some(end) if end <= self.now => Some(format!("the server's certificate has expired; {REMEDY}")),
-            Some(end) if end - self.now < CERTIFICATE_NOTICE => {
+            Some(end) if certificate_ends(end, self.now) => {
                 let days = (end - self.now).num_days();
                 Some(format!("the server's certificate expires within {} days; {REMEDY}", days + 1))
             }
