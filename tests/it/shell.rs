@@ -11,7 +11,7 @@ fn program(arguments: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn completion(shell: &str) -> String {
+pub fn completion(shell: &str) -> String {
     let output = program(&["completion", shell]);
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
@@ -92,7 +92,8 @@ fn manual_pages_are_one_for_the_program_and_one_for_each_command() {
     let mut pages: Vec<_> =
         fs::read_dir(&to).unwrap().map(|page| page.unwrap().file_name().into_string().unwrap()).collect();
     pages.sort();
-    let commands = ["backfill", "check", "completion", "demo", "healthcheck", "manual", "once", "serve", "simulate"];
+    let commands =
+        ["backfill", "check", "completion", "demo", "healthcheck", "ledger", "manual", "once", "serve", "simulate"];
     let of_commands = commands.iter().map(|command| format!("{PROGRAM}-{command}.1"));
     assert_eq!(pages, of_commands.chain([format!("{PROGRAM}.1")]).collect::<Vec<_>>());
     for page in &pages {

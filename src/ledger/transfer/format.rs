@@ -40,7 +40,7 @@ const MAX_LINE_BYTES: u64 = 16 << 20;
 #[serde(rename_all = "snake_case")]
 pub enum Line {
     /// A section begins.
-    Tenant(Section),
+    Tenant(Box<Section>),
     /// It ends.
     TenantEnd {
         /// How many rows it has.
@@ -112,7 +112,7 @@ impl<'a> Writer<'a> {
     /// Begins a section.
     pub fn tenant(&mut self, section: Section) -> io::Result<()> {
         self.section = Sha256::new();
-        self.line(&Line::Tenant(section))
+        self.line(&Line::Tenant(Box::new(section)))
     }
 
     /// Writes a row.
@@ -181,7 +181,7 @@ impl<R: BufRead> Reader<R> {
             Ok(Line::Tenant(section)) => {
                 self.section = Sha256::new();
                 self.take();
-                Ok(Some(section))
+                Ok(Some(*section))
             }
             Ok(Line::End { tenants: _, lines, sha256 }) => {
                 if (lines, sha256) != (self.lines - 1, hex::encode(&self.whole.clone().finalize())) {
