@@ -156,39 +156,45 @@ fn a_resize_carries_every_total_and_loses_and_doubles_no_session() {
     stop(pods);
 }
 
-/// What an administrator reads who forgot a step, or mistook a pod for another.
-#[test]
-fn what_is_wrong_is_told_on_one_line() {
+/// Runs a command that fails: with this status, and a last line that has these parts.
+#[track_caller]
+fn refused(lab: &Lab, arguments: &[&str], code: i32, parts: &[&str]) {
+    let output = run(lab, arguments);
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {log}");
+    let line = log.lines().last().unwrap_or_default();
+    assert!(parts.iter().all(|part| line.contains(part)), "{arguments:?}: {line}");
+}
+
+const STORAGE: &str = "--storage.path=data-0";
+
+/// A lab of which the first of two pods has a ledger.
+fn lab_with_a_ledger() -> Lab {
     let lab = lab(0.0);
     configuration(&lab);
-    let flags = |ordinal| pod(&lab, ordinal, 2);
-    let mut first = Exporter::start(flags(0));
+    let mut first = Exporter::start(pod(&lab, 0, 2));
     first.wait_for_scrape("a poll", |scrape| scrape.sum("up", &[]) >= 1.0);
-    let storage = "--storage.path=data-0";
-    let line = |arguments: &[&str], code: i32| {
-        let output = run(&lab, arguments);
-        let log = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {log}");
-        let line = log.lines().last().unwrap_or_default().to_owned();
-        line.trim_start_matches("remote-assistance-exporter: error: ").to_owned()
-    };
-    let refused = |arguments: &[&str], code, parts: &[&str]| {
-        let line = line(arguments, code);
-        assert!(parts.iter().all(|part| line.contains(part)), "{arguments:?}: {line}");
-    };
-    refused(&["ledger", "export", "--all", storage], 74, &["another process has this ledger open", "stop it"]);
-    refused(&["ledger", "import", "x", storage], 1, &["x: cannot read the export"]);
+    let open: &[&str] = &["another process has this ledger open", "stop it"];
+    refused(&lab, &["ledger", "export", "--all", STORAGE], 74, open);
     fs::write(lab.directory.path().join("x"), "{}\n").unwrap();
-    refused(&["ledger", "import", "x", storage], 74, &["another process has this ledger open", "stop it"]);
-    refused(&["ledger", "import", "x", "--storage.path=new"], 74, &["not an export", "`ledger export` wrote"]);
+    refused(&lab, &["ledger", "import", "x", STORAGE], 74, open);
     first.stop();
+    lab
+}
 
+/// What an administrator reads who forgot a step, or mistook a pod or a file for another.
+#[test]
+fn what_does_not_fit_is_told_on_one_line() {
+    let lab = lab_with_a_ledger();
+    let refused = |arguments: &[&str], code, parts: &[&str]| refused(&lab, arguments, code, parts);
+    refused(&["ledger", "import", "y", STORAGE], 1, &["y: cannot read the export"]);
+    refused(&["ledger", "import", "x", "--storage.path=new"], 74, &["not an export", "`ledger export` wrote"]);
     refused(&["ledger", "export", "--all", "--storage.path=none"], 74, &["there is no ledger"]);
-    refused(&["ledger", "export", "--tenant=x", storage], 74, &["no tenant is named x; there are tenant-"]);
-    refused(&["ledger", "export", storage], 64, &["required", "--tenant", "--moving"]);
-    refused(&["ledger", "export", "--all", "--tenant=x", storage], 64, &["cannot be used with"]);
-    refused(&["ledger", "export", "--all", "--remove", storage], 64, &["--output"]);
-    refused(&["ledger", "export", "--all", "--output=x", storage], 64, &["there is such a file"]);
+    refused(&["ledger", "export", "--tenant=x", STORAGE], 74, &["no tenant is named x; there are tenant-"]);
+    refused(&["ledger", "export", STORAGE], 64, &["required", "--tenant", "--moving"]);
+    refused(&["ledger", "export", "--all", "--tenant=x", STORAGE], 64, &["cannot be used with"]);
+    refused(&["ledger", "export", "--all", "--remove", STORAGE], 64, &["--output"]);
+    refused(&["ledger", "export", "--all", "--output=x", STORAGE], 64, &["there is such a file"]);
     let config = "--config.file=exporter.yaml";
     for (flags, part) in [
         (&["--shard=2", "--total-shards=2"][..], "--shard: shard 2 is not below --total-shards=2"),
@@ -200,44 +206,61 @@ fn what_is_wrong_is_told_on_one_line() {
         (&["--shard=0", "--pod=a-0"], "cannot be used with"),
     ] {
         for command in [&[][..], &["once"], &["ledger", "export", "--moving"]] {
-            refused(&[command, flags, &[config, storage]].concat(), 64, &[part]);
+            refused(&[command, flags, &[config, STORAGE]].concat(), 64, &[part]);
         }
     }
+}
 
-    let owned = |ordinal: &str| {
-        let check = run(&lab, &["check", "--offline", config, "--total-shards=2", ordinal, "--output=json"]);
-        let report: serde_json::Value = serde_json::from_slice(&check.stdout).unwrap();
-        let tenants = report["tenants"].as_array().unwrap().clone();
-        tenants.iter().map(|tenant| tenant["tenant"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
-    };
-    let (mine, other) = (owned("--shard=0"), owned("--shard=1"));
+/// The tenants that are a shard's of two, as `check` tells.
+fn owned(lab: &Lab, ordinal: usize) -> Vec<String> {
+    let mut arguments = vec!["check".to_owned(), "--offline".to_owned(), "--output=json".to_owned()];
+    arguments.extend(pod(lab, ordinal, 2));
+    let report: serde_json::Value = serde_json::from_slice(&run(lab, &arguments).stdout).unwrap();
+    let tenants = report["tenants"].as_array().unwrap();
+    tenants.iter().map(|tenant| tenant["tenant"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn check_tells_whose_each_tenant_is() {
+    let lab = lab(0.0);
+    configuration(&lab);
+    let (mine, other) = (owned(&lab, 0), owned(&lab, 1));
     assert_eq!(mine.len() + other.len(), TENANTS);
-    let table = String::from_utf8(run(&lab, &["check", "--offline", config, "--total-shards=2"]).stdout).unwrap();
+    let check = run(&lab, &["check", "--offline", "--config.file=exporter.yaml", "--total-shards=2"]);
+    let table = String::from_utf8(check.stdout).unwrap();
     assert!(table.contains(&format!("{} (shard 1 of 0 to 1): ok", other[0])), "{table}");
     assert_eq!(table.matches("(shard 0 of 0 to 1)").count(), mine.len());
+}
 
-    // Taken out, and started as if nothing had been: it would count the look-back window once more.
-    let tenant = format!("--tenant={}", mine[0]);
-    ledger(&lab, &["export", &tenant, "--remove", "--output=out.jsonl"], &[storage.to_owned()]);
+/// Started as if nothing had been, it would count the look-back window once more.
+#[test]
+fn a_tenant_that_was_taken_out_is_not_counted_from_the_start() {
+    let lab = lab_with_a_ledger();
+    let mine = owned(&lab, 0).remove(0);
+    let import = |words: &[&str]| ledger(&lab, &[&["import", "out.jsonl"], words].concat(), &[STORAGE.to_owned()]);
+    ledger(&lab, &["export", "--remove", "--output=out.jsonl", &format!("--tenant={mine}")], &[STORAGE.to_owned()]);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
         let mode = fs::metadata(lab.directory.path().join("out.jsonl")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "the salt is in it");
     }
-    let (status, log) = Exporter::start(flags(0)).wait();
+    let (status, log) = Exporter::start(pod(&lab, 0, 2)).wait();
     assert_eq!(status.code(), Some(74));
     let last = log.last().unwrap();
-    assert!(last.contains(&format!("tenant {} was taken out of this ledger at ", mine[0])), "{last}");
+    assert!(last.contains(&format!("tenant {mine} was taken out of this ledger at ")), "{last}");
     assert!(last.contains("import its export here, or give the tenant to the shard that has it"), "{last}");
-    refused(&["ledger", "import", "out.jsonl", "--tenant=x", storage], 74, &["the export holds no tenant named x"]);
-    ledger(&lab, &["import", "out.jsonl"], &[storage.to_owned()]);
-    let log = ledger(&lab, &["import", "out.jsonl"], &[storage.to_owned()]);
+    let unknown = ["ledger", "import", "out.jsonl", "--tenant=x", STORAGE];
+    refused(&lab, &unknown, 74, &["the export holds no tenant named x"]);
+    import(&[]);
+    let log = import(&[]);
     assert!(log.contains("has this tenant already, just so"), "{log}");
-    let mut again = Exporter::start(flags(0));
+    let mut again = Exporter::start(pod(&lab, 0, 2));
     again.wait_for_scrape("a poll", |scrape| scrape.sum("reports_duplicate_total", &[]) > 0.0);
     again.stop();
-    refused(&["ledger", "import", "out.jsonl", storage], 74, &["is there already with other counts", "--replace"]);
+    let other_counts = ["is there already with other counts", "--replace"];
+    refused(&lab, &["ledger", "import", "out.jsonl", STORAGE], 74, &other_counts);
+    assert!(import(&["--replace"]).contains("Replaced a tenant"));
 }
 
 /// Standard output and input, for pods whose volumes cannot be mounted together. A shard without tenants runs.
