@@ -3,23 +3,42 @@
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 
-use clap_complete::Generator as _;
+use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::Failure;
 use crate::cli::{Cli, Completion, Manual};
 
+/// What shells know the program by.
+const NAME: &str = env!("CARGO_PKG_NAME");
+
 /// Prints the completion script.
 pub(super) fn completion(flags: &Completion) -> Result<(), Failure> {
     let mut script = Vec::new();
-    // Writing to memory cannot fail.
-    let _ = flags.shell.try_generate(&Cli::declared(), &mut script);
-    match io::stdout().write_all(&script) {
+    clap_complete::generate(flags.shell, &mut Cli::declared(), NAME, &mut script);
+    let script = mended(flags.shell, String::from_utf8(script).map_err(Failure::other)?);
+    match io::stdout().write_all(script.as_bytes()) {
         // A reader that went away, such as `head`, is no failure.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::Other(format!("standard output: the script cannot be written: {error}")))
         }
         _ => Ok(()),
+    }
+}
+
+/// The script without what clap_complete gets wrong of names like ours.
+fn mended(shell: Shell, script: String) -> String {
+    match shell {
+        // It looks for a command by a name of the program that has another separator than the one it made.
+        Shell::Bash => script.replace(&NAME.replace('-', "__subcmd__"), &NAME.replace('-', "__")),
+        // argparse refuses names with dots. It is only asked which words are no flags.
+        Shell::Fish => {
+            let names =
+                |line: &str| if line.contains("string join ") { line.replace('.', "-") } else { line.to_owned() };
+            let lines: String = script.split_inclusive('\n').map(names).collect();
+            lines.replace("(commandline -opc)", "(commandline -opc | string replace --all . -)")
+        }
+        _ => script,
     }
 }
 

@@ -33,8 +33,11 @@ fn read(arguments: &[&str]) -> Result<Cli, Stop> {
 #[test]
 fn help_of_each_command() {
     insta::assert_snapshot!("help", answer(&["--help"]));
-    for command in ["backfill", "check", "demo", "simulate", "healthcheck"] {
+    for command in ["backfill", "check", "demo", "simulate", "healthcheck", "ledger", "completion", "manual"] {
         insta::assert_snapshot!(format!("help_{command}"), answer(&[command, "--help"]));
+    }
+    for command in ["export", "import"] {
+        insta::assert_snapshot!(format!("help_ledger_{command}"), answer(&["ledger", command, "--help"]));
     }
 }
 

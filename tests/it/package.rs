@@ -83,12 +83,13 @@ fn it_is_judged_installed_and_purged() {
     // What `man` and the shells look for, in their places.
     let section = system.join("usr/share/man/man1");
     assert!(section.join(format!("{NAME}.1.gz")).exists() && section.join(format!("{NAME}-check.1.gz")).exists());
-    assert_eq!(installed(&format!("usr/share/bash-completion/completions/{NAME}")), super::shell::completion("bash"));
-    assert_eq!(
-        installed(&format!("usr/share/fish/vendor_completions.d/{NAME}.fish")),
-        super::shell::completion("fish")
-    );
-    assert_eq!(installed(&format!("usr/share/zsh/vendor-completions/_{NAME}")), super::shell::completion("zsh"));
+    for (shell, script) in [
+        ("bash", format!("bash-completion/completions/{NAME}")),
+        ("fish", format!("fish/vendor_completions.d/{NAME}.fish")),
+        ("zsh", format!("zsh/vendor-completions/_{NAME}")),
+    ] {
+        assert!(installed(&format!("usr/share/{script}")) == super::shell::completion(shell), "{shell}");
+    }
     let secrets = system.join("etc/remote-assistance-exporter/secrets");
     assert_eq!(fs::metadata(&secrets).unwrap().permissions().mode() & 0o777, 0o700);
 

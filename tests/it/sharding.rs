@@ -72,7 +72,7 @@ fn scrape(pods: &mut [Exporter]) -> Scrape {
     }
     assert!(owners.values().all(|shown| *shown == 1), "{owners:?}");
     assert_eq!(owners.len(), TENANTS, "{owners:?}");
-    Scrape::parse(&texts.join("\n"))
+    Scrape::parse(&texts.concat())
 }
 
 /// Polls on until every tenant has more sessions than before.

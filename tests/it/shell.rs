@@ -61,7 +61,10 @@ fn zsh_and_fish_read_their_scripts() {
     feed("zsh", &["--no-rcs", "-n"], &completion("zsh"));
     let asked = format!("{}\ncomplete -C '{PROGRAM} back'\n", completion("fish"));
     let offered = feed("fish", &["--no-config"], &asked);
-    assert!(offered.starts_with("backfill\t"), "{offered}");
+    assert!(offered.contains("backfill\t"), "{offered}");
+    let after_flags = format!("{}\ncomplete -C '{PROGRAM} --config.file=a.yaml demo --demo.sp'\n", completion("fish"));
+    let offered = feed("fish", &["--no-config"], &after_flags);
+    assert!(offered.starts_with("--demo.speed\t"), "{offered}");
 }
 
 #[test]
