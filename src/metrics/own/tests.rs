@@ -156,6 +156,7 @@ fn every_own_metric_is_registered_and_nothing_twice() {
     tenant.enrollment_lookup_failed(FailureReason::Forbidden);
     tenant.request(Endpoint::Token, Some(200), Duration::ZERO);
     own.config_loaded(1, Utc.timestamp_opt(0, 0).unwrap());
+    own.sharded(0, 1, 1);
     own.web_config_loaded(Utc.timestamp_opt(0, 0).unwrap());
     own.web_certificate(Some(Utc.timestamp_opt(0, 0).unwrap()));
     http.declare("/metrics", &[200]);
