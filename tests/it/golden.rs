@@ -104,9 +104,10 @@ fn stable(page: &str) -> String {
     page.lines().map(line).collect()
 }
 
-/// Only others have them: tenants that read files or have a certificate, and servers with
-/// a web configuration.
-const OF_OTHERS: [&str; 5] = [
+/// Only others have them: tenants that read files or have a certificate, servers with a web
+/// configuration, and the second of several shards.
+const OF_OTHERS: [&str; 6] = [
+    "remote_assistance_exporter_shard_ordinal",
     "remote_assistance_files_set_aside",
     "remote_assistance_credential_expiry_timestamp_seconds",
     "remote_assistance_exporter_web_certificate_expiry_timestamp_seconds",

@@ -77,7 +77,7 @@ fn it_is_judged_installed_and_purged() {
         |path: &str| fs::read_to_string(system.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
     for unit in ["service", "socket"] {
         let name = format!("{NAME}.{unit}");
-        assert_eq!(installed(&format!("lib/systemd/system/{name}")), read(&format!("deploy/systemd/{name}")));
+        assert_eq!(installed(&format!("usr/lib/systemd/system/{name}")), read(&format!("deploy/systemd/{name}")));
     }
     assert_eq!(dpkg(&["--status", NAME]).matches("/etc/default/remote-assistance-exporter ").count(), 1, "a conffile");
     // What `man` and the shells look for, in their places.

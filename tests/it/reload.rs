@@ -185,8 +185,9 @@ fn a_bad_configuration_changes_nothing_and_says_why() {
         let text = answer.text();
         assert_eq!(text.lines().count(), 1, "{text}");
         let error = text.trim_end().strip_prefix("Failed to reload the configuration: ").unwrap().to_owned();
-        let told = exporter.log();
-        let line = told.iter().rfind(|line| line.contains("Cannot reload the configuration")).unwrap();
+        let line = wait_for("the line in the log", || {
+            exporter.log().into_iter().rfind(|line| line.contains("Cannot reload the configuration"))
+        });
         assert!(line.contains("level=error") && line.contains("the one before stays in force"), "{line}");
         assert_eq!(exporter.scrape().value("exporter_config_last_reload_successful"), 0.0);
         error

@@ -182,6 +182,7 @@ impl Exporter {
         let build = Build { version: "0.1.0", revision: "0123abc", rust_version: "1.89.0" };
         let own = Own::new(&build, start).unwrap();
         own.config_loaded(config.hash, start());
+        own.sharded(0, 1, config.tenants.len());
         // What has no place in the script: an earlier commit, and the scrape that is being answered.
         own.commit_failed();
         let http = HttpMetrics::new(start).unwrap();
