@@ -42,6 +42,9 @@ pub enum Failure {
     /// A tenant that cannot be taken out of a ledger or into one.
     #[error(transparent)]
     Transfer(#[from] TransferError),
+    /// An export that is not as it should be.
+    #[error("{0}")]
+    Export(String),
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -52,7 +55,7 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) | Self::Config(_) => ExitCode::from(64),
-            Self::Ledger(_) | Self::Transfer(_) => ExitCode::from(74),
+            Self::Ledger(_) | Self::Transfer(_) | Self::Export(_) => ExitCode::from(74),
             Self::Other(_) => ExitCode::FAILURE,
         }
     }

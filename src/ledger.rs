@@ -260,7 +260,7 @@ impl Ledger {
                 let (fates, rejects) = tenant.apply(batch, tables, &salt, settings.helper_label)?;
                 outcomes.push(Applied { fates, rejects, tenant: tenant.snapshot() });
             }
-            Ok(outcomes)
+            Ok::<_, StoreError>(outcomes)
         })?;
         let sessions = store.len()?;
         self.publish(sessions);

@@ -24,7 +24,7 @@ pub struct Export {
     /// Export every tenant that the ledger holds
     #[arg(long = "all", group = "which")]
     pub all: bool,
-    /// Export the tenants that the configuration gives to other shards, by --total-shards and --shard or --pod
+    /// Export the tenants that the configuration gives to other shards, by --total-shards as it will be, and --shard or --pod
     #[arg(long = "moving", group = "which")]
     pub moving: bool,
     /// Once the file is written, take the tenants out of this ledger, which then refuses to poll them
@@ -44,7 +44,7 @@ pub struct Import {
     /// Tenant to import, if the file holds others as well; repeatable
     #[arg(long = "tenant", value_name = "NAME")]
     pub tenants: Vec<String>,
-    /// Replace what the ledger holds of these tenants
-    #[arg(long = "replace")]
+    /// Drop what the ledger holds of the tenants named by --tenant, and take the file's in its place
+    #[arg(long = "replace", requires = "tenants")]
     pub replace: bool,
 }

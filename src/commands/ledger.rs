@@ -6,14 +6,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::exporter::BUILD;
 use super::{Failure, whole_configuration};
 use crate::cli::{Cli, Export, Import, Ledger};
 use crate::clock;
-use crate::config::owner;
-use crate::ledger::transfer::{Moved, Outcome, Transfer, verify};
+use crate::config::{Shard, owner};
+use crate::ledger::transfer::{Moved, Outcome, Transfer, TransferError, verify};
 
 /// What is read and written at a time.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -29,17 +29,26 @@ pub(super) async fn run(cli: &Cli, command: &Ledger) -> Result<(), Failure> {
 }
 
 fn export(cli: &Cli, flags: &Export) -> Result<(), Failure> {
-    let moving = flags.moving.then(|| elsewhere(cli)).transpose()?;
+    let shard = cli.sharding().shard().map_err(Failure::Usage)?;
+    if flags.moving && shard.total() == 1 {
+        return Err(Failure::Usage("--moving: one shard owns every tenant; give --total-shards as it will be".into()));
+    }
+    let moving = flags.moving.then(|| elsewhere(cli, shard)).transpose()?;
     let transfer = Transfer::source(&cli.storage_path())?;
-    let names = match moving {
-        Some(moving) => transfer.tenants()?.into_iter().filter(|name| moving.contains(name)).collect(),
-        None if flags.all => transfer.tenants()?,
-        None => flags.tenants.clone(),
+    let asked = |name: &String| moving.as_ref().is_none_or(|moving| moving.contains(name));
+    let names = if flags.moving || flags.all {
+        for (tenant, taken_out) in transfer.taken_out()?.iter().filter(|(name, _)| asked(name)) {
+            warn!(%tenant, %taken_out, "A tenant was taken out of this ledger before; an earlier export has it");
+        }
+        transfer.tenants()?.into_iter().filter(asked).collect()
+    } else {
+        flags.tenants.clone()
     };
     let now = clock::now();
     let write = |out: &mut dyn Write| {
         let mut out = BufWriter::with_capacity(BUFFER_BYTES, out);
-        transfer.export(&names, &mut out, now, BUILD.version).map_err(Failure::from)
+        let to = flags.output.as_deref().unwrap_or(Path::new("standard output"));
+        transfer.export(&names, &mut out, now, BUILD.version).map_err(|error| of_file(to, error))
     };
     let moved = match &flags.output {
         Some(path) => to_file(path, write)?,
@@ -54,10 +63,15 @@ fn export(cli: &Cli, flags: &Export) -> Result<(), Failure> {
 }
 
 fn import(cli: &Cli, flags: &Import) -> Result<(), Failure> {
-    let elsewhere = match cli.sharding().own().map_err(Failure::Usage)? {
-        Some(shard) if shard.total() > 1 => elsewhere(cli)?,
-        _ => HashSet::new(),
-    };
+    let shard = cli.sharding().shard().map_err(Failure::Usage)?;
+    let elsewhere = if shard.total() > 1 { elsewhere(cli, shard)? } else { HashSet::new() };
+    if let Some(tenant) = flags.tenants.iter().find(|tenant| elsewhere.contains(*tenant)) {
+        return Err(Failure::Usage(format!(
+            "--tenant={tenant}: of {} shards it is another's than {}; import it there, or leave the flags of shards out",
+            shard.total(),
+            shard.ordinal()
+        )));
+    }
     let wanted = |name: &str| {
         !elsewhere.contains(name) && (flags.tenants.is_empty() || flags.tenants.iter().any(|tenant| tenant == name))
     };
@@ -68,7 +82,9 @@ fn import(cli: &Cli, flags: &Import) -> Result<(), Failure> {
         }
         None => Box::new(BufReader::with_capacity(BUFFER_BYTES, io::stdin())),
     };
-    let moved = Transfer::target(&cli.storage_path())?.import(input, &flags.tenants, wanted, flags.replace)?;
+    let from = flags.input.as_deref().unwrap_or(Path::new("standard input"));
+    let transfer = Transfer::target(&cli.storage_path())?;
+    let moved = transfer.import(input, &flags.tenants, wanted, flags.replace).map_err(|error| of_file(from, error))?;
     moved.iter().for_each(tell);
     let taken = moved.iter().filter(|moved| moved.outcome != Outcome::Skipped).count();
     info!(tenants = taken, left_out = moved.len() - taken, "Imported");
@@ -76,8 +92,7 @@ fn import(cli: &Cli, flags: &Import) -> Result<(), Failure> {
 }
 
 /// The configured tenants that are not this shard's.
-fn elsewhere(cli: &Cli) -> Result<HashSet<String>, Failure> {
-    let shard = cli.sharding().shard().map_err(Failure::Usage)?;
+fn elsewhere(cli: &Cli, shard: Shard) -> Result<HashSet<String>, Failure> {
     let config = whole_configuration(cli)?;
     let others = config.tenants.iter().filter(|tenant| owner(tenant, shard.total()) != shard.ordinal());
     Ok(others.map(|tenant| tenant.name.to_string()).collect())
@@ -99,7 +114,11 @@ fn tell(moved: &Moved) {
 /// be all that is left of a tenant, so it stays.
 fn to_file<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<T, Failure>) -> Result<T, Failure> {
     if path.exists() {
-        return Err(Failure::Usage(format!("--output {}: there is such a file; choose another name", path.display())));
+        return Err(Failure::Usage(format!(
+            "--output {}: there is such a file, maybe all that is left of tenants that were taken out: import it, or \
+             choose another name",
+            path.display()
+        )));
     }
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".partial-{}", std::process::id()));
@@ -109,7 +128,8 @@ fn to_file<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<T, Failu
         let mut file = create(partial).map_err(failed)?;
         let result = write(&mut file)?;
         file.sync_all().map_err(failed)?;
-        verify(BufReader::with_capacity(BUFFER_BYTES, File::open(partial).map_err(failed)?))?;
+        verify(BufReader::with_capacity(BUFFER_BYTES, File::open(partial).map_err(failed)?))
+            .map_err(|error| of_file(path, error.into()))?;
         fs::rename(partial, path).map_err(failed)?;
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
@@ -129,6 +149,14 @@ fn create(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
+}
+
+/// What is wrong with an export, with its name; a ledger's errors have theirs.
+fn of_file(path: &Path, error: TransferError) -> Failure {
+    match error {
+        TransferError::File(error) => Failure::Export(format!("{}: {error}", path.display())),
+        error => error.into(),
+    }
 }
 
 fn unusable(path: &Path, action: &str, error: &io::Error) -> Failure {

@@ -49,9 +49,10 @@ pub(super) fn manual(flags: &Manual) -> Result<(), Failure> {
         Failure::Other(format!("{}: cannot be written: {error}; choose another directory", path.display()))
     };
     fs::create_dir_all(directory).map_err(|error| unwritten(directory, error))?;
-    let declared = Cli::declared();
-    for command in std::iter::once(&declared).chain(declared.get_subcommands()) {
-        let man = Man::new(command.clone());
+    let mut commands = vec![Cli::declared()];
+    while let Some(command) = commands.pop() {
+        commands.extend(command.get_subcommands().cloned());
+        let man = Man::new(command);
         let (path, mut page) = (directory.join(man.get_filename()), Vec::new());
         man.render(&mut page).and_then(|()| fs::write(&path, page)).map_err(|error| unwritten(&path, error))?;
     }

@@ -22,7 +22,9 @@ use std::ops::Bound;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
+use redb::{
+    Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction,
+};
 
 use super::counting::Known;
 use super::record::{HISTORY_BYTES, RECORD_BYTES, SessionRecord};
@@ -97,6 +99,7 @@ from_redb!(DatabaseError, TransactionError, TableError, StorageError, CommitErro
 
 /// The tables of one write transaction.
 pub struct Tables<'t> {
+    transaction: &'t WriteTransaction,
     tenants: Table<'t, &'static str, &'static [u8]>,
     known: Table<'t, &'static KnownKey, &'static [u8; 16]>,
     sessions: Table<'t, &'static SessionKey, &'static [u8; RECORD_BYTES]>,
@@ -173,25 +176,27 @@ impl Store {
     }
 
     /// Runs `work` in one transaction and commits it durably. If either fails, nothing is written.
-    pub fn write<T>(&self, work: impl FnOnce(&mut Tables<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let mut transaction = self.database.begin_write()?;
+    pub fn write<T, E: From<StoreError>>(&self, work: impl FnOnce(&mut Tables<'_>) -> Result<T, E>) -> Result<T, E> {
+        let mut transaction = self.database.begin_write().map_err(StoreError::from)?;
         // Reopening after a crash must not read the whole file.
         transaction.set_quick_repair(true);
-        let result = {
-            let mut tables = Tables {
-                tenants: transaction.open_table(TENANTS)?,
-                known: transaction.open_table(KNOWN)?,
-                sessions: transaction.open_table(SESSIONS)?,
-                history: transaction.open_table(HISTORY)?,
-            };
-            work(&mut tables)?
-        };
-        transaction.commit()?;
+        let result = work(&mut Tables::open(&transaction)?)?;
+        transaction.commit().map_err(StoreError::from)?;
         Ok(result)
     }
 }
 
-impl Tables<'_> {
+impl<'t> Tables<'t> {
+    fn open(transaction: &'t WriteTransaction) -> Result<Self, StoreError> {
+        Ok(Self {
+            transaction,
+            tenants: transaction.open_table(TENANTS)?,
+            known: transaction.open_table(KNOWN)?,
+            sessions: transaction.open_table(SESSIONS)?,
+            history: transaction.open_table(HISTORY)?,
+        })
+    }
+
     /// Writes a tenant's state.
     pub fn set_tenant(&mut self, name: &str, state: &[u8]) -> Result<(), StoreError> {
         self.tenants.insert(name, state)?;

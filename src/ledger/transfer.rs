@@ -21,7 +21,7 @@ use super::store::{SCHEMA_VERSION, Store, StoreError, Tables};
 use super::totals::DURATION_BOUNDS;
 use super::{OpenError, Settings};
 use crate::config::HelperLabel;
-pub use error::{Damage, TransferError};
+pub use error::{Damage, FileError, Standing, TransferError};
 use format::{FORMAT, Head, InSection, Reader, Section, VERSION, Writer};
 
 /// What was exported or imported of one tenant.
@@ -83,6 +83,11 @@ impl Transfer {
         Ok(self.held()?.into_iter().filter(|(_, held)| held.state.moved.is_none()).map(|(name, _)| name).collect())
     }
 
+    /// The tenants that were taken out and have not come back, and when they went.
+    pub fn taken_out(&self) -> Result<Vec<(String, DateTime<Utc>)>, TransferError> {
+        Ok(self.held()?.into_iter().filter_map(|(name, held)| Some((name, held.state.moved?))).collect())
+    }
+
     /// Writes tenants to `out`, in the order of their names; what was written of each. `exporter` is this release.
     pub fn export(
         &self,
@@ -103,14 +108,14 @@ impl Transfer {
         let mut writer = Writer::new(out);
         let (format, exporter) = (FORMAT.to_owned(), exporter.to_owned());
         let head = Head { format, version: VERSION, schema: SCHEMA_VERSION, exporter, exported: now };
-        writer.line(&head).map_err(TransferError::Write)?;
+        writer.line(&head).map_err(FileError::Write)?;
         let mut moved = Vec::with_capacity(chosen.len());
         for (name, tenant) in &chosen {
-            let (_, rows) = section(&self.store, name, tenant, &mut writer)?;
+            let (_, rows) = section(&self.store, name, tenant, &mut writer).map_err(|error| self.unread(error))?;
             let counted = tenant.state.totals.counted();
             moved.push(Moved { tenant: (*name).clone(), counted, rows, outcome: Outcome::Exported });
         }
-        writer.end(chosen.len() as u64).map_err(TransferError::Write)?;
+        writer.end(chosen.len() as u64).map_err(FileError::Write)?;
         Ok(moved)
     }
 
@@ -118,7 +123,7 @@ impl Transfer {
     /// by this ledger, until they are imported again.
     pub fn remove(&self, names: &[String], now: DateTime<Utc>) -> Result<(), TransferError> {
         let held = self.held()?;
-        let removed = self.store.write_moving(|tables| {
+        let removed = self.store.write(|tables| {
             for name in names {
                 let tenant = held.get(name).ok_or_else(|| self.no_tenant(name, &held))?;
                 let number = tenant.state.number;
@@ -128,7 +133,7 @@ impl Transfer {
             }
             Ok(())
         });
-        removed.map_err(|error| self.located(error))
+        removed.map_err(|error| self.unwritten(error))
     }
 
     /// Takes the tenants of an export in: those that are `wanted`, all of them or after an error none. Those
@@ -142,29 +147,37 @@ impl Transfer {
     ) -> Result<Vec<Moved>, TransferError> {
         let mut reader = begin(input)?;
         let held = self.held()?;
-        let moved = self.store.write_moving(|tables| {
+        let moved = self.store.write(|tables| {
             let mut importing = Importing { transfer: self, held: &held, fresh: 0, replace, tables };
             let mut moved: Vec<Moved> = Vec::new();
             while let Some(section) = reader.tenant()? {
                 if moved.iter().any(|before| before.tenant == section.name) {
-                    return Err(reader.damaged(Damage::Line));
+                    return Err(reader.damaged(Damage::Line).into());
                 }
                 let wanted = wanted(&section.name);
                 moved.push(importing.tenant(section, &mut reader, wanted)?);
             }
             match named.iter().find(|name| !moved.iter().any(|moved| moved.tenant == **name)) {
-                Some(name) => Err(TransferError::NotExported { tenant: name.clone() }),
+                Some(name) => Err(FileError::NotExported { tenant: name.clone() }.into()),
                 None => Ok(moved),
             }
         });
-        moved.map_err(|error| self.located(error))
+        moved.map_err(|error| self.unwritten(error))
     }
 
-    /// Errors of the storage, with the file.
-    fn located(&self, error: TransferError) -> TransferError {
+    /// Errors of a storage that was to be read.
+    fn unread(&self, error: TransferError) -> TransferError {
         match error {
-            TransferError::Storage { detail, .. } => {
-                TransferError::Storage { path: self.files.path().to_owned(), detail }
+            TransferError::Storage(error) => self.files.explain(error).into(),
+            error => error,
+        }
+    }
+
+    /// Errors of a storage that was to be written.
+    fn unwritten(&self, error: TransferError) -> TransferError {
+        match error {
+            TransferError::Storage(error) => {
+                TransferError::Write { path: self.files.path().to_owned(), detail: error.to_string() }
             }
             error => error,
         }
@@ -185,7 +198,7 @@ impl Transfer {
 }
 
 /// Reads an export to its end, and tells whether it is whole.
-pub fn verify(input: impl BufRead) -> Result<(), TransferError> {
+pub fn verify(input: impl BufRead) -> Result<(), FileError> {
     let mut reader = begin(input)?;
     while reader.tenant()?.is_some() {
         let mut rows = 0;
@@ -197,12 +210,12 @@ pub fn verify(input: impl BufRead) -> Result<(), TransferError> {
 }
 
 /// Reads the head of an export of this release or an earlier one.
-fn begin<R: BufRead>(input: R) -> Result<Reader<R>, TransferError> {
+fn begin<R: BufRead>(input: R) -> Result<Reader<R>, FileError> {
     let mut reader = Reader::new(input);
     let head = reader.head()?;
     let versions = [("format version", head.version, VERSION), ("schema version", head.schema, SCHEMA_VERSION)];
     match versions.into_iter().find(|(_, found, supported)| found > supported) {
-        Some((what, found, supported)) => Err(TransferError::Newer { what, found, supported, exporter: head.exporter }),
+        Some((what, found, supported)) => Err(FileError::Newer { what, found, supported, exporter: head.exporter }),
         None => Ok(reader),
     }
 }
@@ -218,6 +231,10 @@ impl Held {
     fn read(bytes: Vec<u8>) -> Result<Self, StoreError> {
         Ok(Self { state: TenantState::read(&bytes, &settings(), DateTime::UNIX_EPOCH)?, bytes })
     }
+
+    fn standing(&self) -> Standing {
+        Standing { counted: self.state.totals.counted(), last_success: self.state.last_success }
+    }
 }
 
 /// Writes one tenant's section; its hash and how many rows it has.
@@ -228,13 +245,13 @@ fn section(store: &Store, name: &str, held: &Held, writer: &mut Writer<'_>) -> R
         keys.remove(SALT);
     }
     let salt: Salt = held.state.salt.as_ref().unwrap_or(store.salt()).clone();
-    writer.tenant(Section { name: name.to_owned(), salt, state }).map_err(TransferError::Write)?;
+    writer.tenant(Section { name: name.to_owned(), salt, state }).map_err(FileError::Write)?;
     let mut rows = 0;
     store.each_row(held.state.number, |row| {
         rows += 1;
-        writer.row(&row).map_err(TransferError::Write)
+        writer.row(&row).map_err(|error| TransferError::from(FileError::Write(error)))
     })?;
-    Ok((writer.tenant_end(rows).map_err(TransferError::Write)?, rows))
+    Ok((writer.tenant_end(rows).map_err(FileError::Write)?, rows))
 }
 
 /// The keys of a state that are the ledger's own.
@@ -274,12 +291,12 @@ impl Importing<'_, '_> {
             Some(held) => held.state.number,
             None => number(self.held.len() + self.fresh)?,
         };
-        let (state, counted) = self.state(&section, number).map_err(|_| reader.damaged(Damage::Line))?;
+        let coming = self.state(&section, number).map_err(|_| reader.damaged(Damage::Line))?;
         let writes = matches!(outcome, Outcome::Imported | Outcome::Replaced);
         if writes {
             self.fresh += usize::from(held.is_none());
             self.tables.clear(number)?;
-            self.tables.set_tenant(&section.name, &state)?;
+            self.tables.set_tenant(&section.name, &coming.bytes)?;
         }
         let (mut rows, mut last) = (0, None);
         let hash = loop {
@@ -291,7 +308,7 @@ impl Importing<'_, '_> {
                     }
                     (rows, last) = (rows + 1, Some(row));
                 }
-                InSection::Row(_) => return Err(reader.damaged(Damage::Line)),
+                InSection::Row(_) => return Err(reader.damaged(Damage::Line).into()),
             }
         };
         if let (Outcome::Unchanged, Some(there)) = (outcome, there) {
@@ -299,14 +316,15 @@ impl Importing<'_, '_> {
                 self::section(&self.transfer.store, &section.name, there, &mut Writer::new(&mut io::sink()))?;
             if own != hash {
                 let path = self.transfer.files.path().to_owned();
-                return Err(TransferError::Conflict { path, tenant: section.name });
+                let (held, exported) = (there.standing(), coming.standing());
+                return Err(TransferError::Conflict { path, tenant: section.name, held, exported });
             }
         }
-        Ok(Moved { tenant: section.name, counted, rows, outcome })
+        Ok(Moved { tenant: section.name, counted: coming.standing().counted, rows, outcome })
     }
 
-    /// The state as this ledger stores it, and what it counts.
-    fn state(&self, section: &Section, number: u32) -> Result<(Vec<u8>, u64), StoreError> {
+    /// The state as this ledger stores it.
+    fn state(&self, section: &Section, number: u32) -> Result<Held, StoreError> {
         let mut state = section.state.clone();
         let keys = state.as_object_mut().ok_or_else(|| StoreError::Corrupt("a state is an object".to_owned()))?;
         keys.insert(NUMBER.to_owned(), number.into());
@@ -318,7 +336,7 @@ impl Importing<'_, '_> {
         if read.state.moved.is_some() {
             return Err(StoreError::Corrupt("a tenant that went is no export".to_owned()));
         }
-        Ok((read.bytes, read.state.totals.counted()))
+        Ok(read)
     }
 }
 

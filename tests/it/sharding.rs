@@ -163,6 +163,7 @@ fn refused(lab: &Lab, arguments: &[&str], code: i32, parts: &[&str]) {
     let log = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {log}");
     let line = log.lines().last().unwrap_or_default();
+    assert!(line.starts_with("remote-assistance-exporter: error: "), "the error is one line, the last: {log}");
     assert!(parts.iter().all(|part| line.contains(part)), "{arguments:?}: {line}");
 }
 
@@ -188,14 +189,37 @@ fn what_does_not_fit_is_told_on_one_line() {
     let lab = lab_with_a_ledger();
     let refused = |arguments: &[&str], code, parts: &[&str]| refused(&lab, arguments, code, parts);
     refused(&["ledger", "import", "y", STORAGE], 1, &["y: cannot read the export"]);
-    refused(&["ledger", "import", "x", "--storage.path=new"], 74, &["not an export", "`ledger export` wrote"]);
+    refused(&["ledger", "import", "x", "--storage.path=new"], 74, &["x: not an export", "`ledger export` wrote"]);
+    refused(&["ledger", "import", "--storage.path=new"], 74, &["standard input: not an export"]);
+    #[cfg(target_os = "linux")]
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_remote-assistance-exporter"));
+        command.current_dir(lab.directory.path()).args(["ledger", "export", "--all", STORAGE]);
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command.stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(74));
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(log.contains("error: standard output: the export cannot be written (No space left"), "{log}");
+    }
     refused(&["ledger", "export", "--all", "--storage.path=none"], 74, &["there is no ledger"]);
     refused(&["ledger", "export", "--tenant=x", STORAGE], 74, &["no tenant is named x; there are tenant-"]);
     refused(&["ledger", "export", STORAGE], 64, &["required", "--tenant", "--moving"]);
     refused(&["ledger", "export", "--all", "--tenant=x", STORAGE], 64, &["cannot be used with"]);
     refused(&["ledger", "export", "--all", "--remove", STORAGE], 64, &["--output"]);
-    refused(&["ledger", "export", "--all", "--output=x", STORAGE], 64, &["there is such a file"]);
+    refused(
+        &["ledger", "export", "--all", "--output=x", STORAGE],
+        64,
+        &["--output x: there is such a file", "import it, or"],
+    );
     let config = "--config.file=exporter.yaml";
+    let moving = ["ledger", "export", "--moving", config, STORAGE];
+    refused(&moving, 64, &["--moving: one shard owns every tenant; give --total-shards"]);
+    refused(&[&moving[..], &["--shard=0"]].concat(), 64, &["--moving: one shard owns every tenant"]);
+    refused(&["ledger", "import", "x", STORAGE, "--total-shards=2", config], 64, &["Give --shard or --pod"]);
+    refused(&["ledger", "import", "x", STORAGE, "--replace"], 64, &["--tenant"]);
+    let other = format!("--tenant={}", owned(&lab, 1)[0]);
+    let misplaced = ["ledger", "import", "x", STORAGE, &other, "--shard=0", "--total-shards=2", config];
+    refused(&misplaced, 64, &[&other, "of 2 shards it is another's than 0; import it there"]);
     for (flags, part) in [
         (&["--shard=2", "--total-shards=2"][..], "--shard: shard 2 is not below --total-shards=2"),
         (&["--shard=1"], "--shard: shard 1 is not below --total-shards=1"),
@@ -251,16 +275,20 @@ fn a_tenant_that_was_taken_out_is_not_counted_from_the_start() {
     assert!(last.contains(&format!("tenant {mine} was taken out of this ledger at ")), "{last}");
     assert!(last.contains("import its export here, or give the tenant to the shard that has it"), "{last}");
     let unknown = ["ledger", "import", "out.jsonl", "--tenant=x", STORAGE];
-    refused(&lab, &unknown, 74, &["the export holds no tenant named x"]);
+    refused(&lab, &unknown, 74, &["out.jsonl: the export holds no tenant named x"]);
+    let log = ledger(&lab, &["export", "--all", "--output=rest.jsonl"], &[STORAGE.to_owned()]);
+    let warned = log.lines().find(|line| line.contains("was taken out of this ledger before")).unwrap();
+    assert!(warned.contains("level=warn") && warned.contains(&format!("tenant={mine} ")), "{warned}");
     import(&[]);
     let log = import(&[]);
     assert!(log.contains("has this tenant already, just so"), "{log}");
     let mut again = Exporter::start(pod(&lab, 0, 2));
-    again.wait_for_scrape("a poll", |scrape| scrape.sum("reports_duplicate_total", &[]) > 0.0);
+    again.wait_for_scrape("a poll of it", |scrape| scrape.sum("up", &[&format!("tenant=\"{mine}\"")]) >= 1.0);
     again.stop();
-    let other_counts = ["is there already with other counts", "--replace"];
+    let replace = format!("--replace --tenant={mine}");
+    let other_counts = ["is there already with other counts: ", " sessions up to 20", &replace];
     refused(&lab, &["ledger", "import", "out.jsonl", STORAGE], 74, &other_counts);
-    assert!(import(&["--replace"]).contains("Replaced a tenant"));
+    assert!(import(&["--replace", &format!("--tenant={mine}")]).contains("Replaced a tenant"));
 }
 
 /// Standard output and input, for pods whose volumes cannot be mounted together. A shard without tenants runs.
@@ -284,7 +312,7 @@ fn an_export_goes_through_a_pipe() {
     };
     let (code, log) = import(&exported.stdout[..exported.stdout.len() / 2]);
     assert_eq!(code, Some(74));
-    assert!(log.contains("the file is cut off; nothing was imported: export once more"), "{log}");
+    assert!(log.contains("the file is cut off; nothing was imported or taken out: export once more"), "{log}");
     assert_eq!(import(&exported.stdout).0, Some(0));
     let again = run(&lab, &["ledger", "export", "--all", "--storage.path=piped"]);
     let sections = |bytes: &[u8]| {

@@ -95,8 +95,20 @@ fn manual_pages_are_one_for_the_program_and_one_for_each_command() {
     let mut pages: Vec<_> =
         fs::read_dir(&to).unwrap().map(|page| page.unwrap().file_name().into_string().unwrap()).collect();
     pages.sort();
-    let commands =
-        ["backfill", "check", "completion", "demo", "healthcheck", "ledger", "manual", "once", "serve", "simulate"];
+    let commands = [
+        "backfill",
+        "check",
+        "completion",
+        "demo",
+        "healthcheck",
+        "ledger-export",
+        "ledger-import",
+        "ledger",
+        "manual",
+        "once",
+        "serve",
+        "simulate",
+    ];
     let of_commands = commands.iter().map(|command| format!("{PROGRAM}-{command}.1"));
     assert_eq!(pages, of_commands.chain([format!("{PROGRAM}.1")]).collect::<Vec<_>>());
     for page in &pages {

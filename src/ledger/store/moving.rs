@@ -8,7 +8,7 @@ use redb::{ReadableDatabase, Table, TableDefinition};
 
 use super::{
     HISTORY, HistoryKey, KNOWN, KnownKey, META, META_SCHEMA, SCHEMA_VERSION, SESSIONS, SessionKey, Store, StoreError,
-    TENANTS, Tables,
+    Tables,
 };
 use crate::ledger::record::{HISTORY_BYTES, RECORD_BYTES, SessionRecord};
 use crate::ledger::salt::Salt;
@@ -65,30 +65,6 @@ impl Store {
         Ok(())
     }
 
-    /// As [`Store::write`], for tenants that come or go: the ledger is of schema version 3 from then on.
-    pub fn write_moving<T, E: From<StoreError>>(
-        &self,
-        work: impl FnOnce(&mut Tables<'_>) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let mut transaction = self.database.begin_write().map_err(StoreError::from)?;
-        transaction.set_quick_repair(true);
-        let result = {
-            let open = || {
-                let mut meta = transaction.open_table(META)?;
-                meta.insert(META_SCHEMA, SCHEMA_VERSION.to_le_bytes().as_slice())?;
-                Ok::<_, StoreError>(Tables {
-                    tenants: transaction.open_table(TENANTS)?,
-                    known: transaction.open_table(KNOWN)?,
-                    sessions: transaction.open_table(SESSIONS)?,
-                    history: transaction.open_table(HISTORY)?,
-                })
-            };
-            work(&mut open()?)?
-        };
-        transaction.commit().map_err(StoreError::from)?;
-        Ok(result)
-    }
-
     /// Whether the salt of another ledger is this one's.
     pub fn has_salt(&self, salt: &Salt) -> bool {
         self.salt.bytes() == salt.bytes()
@@ -106,8 +82,10 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Takes every row of a tenant away.
+    /// Takes every row of a tenant away, as it goes or comes: the ledger is of schema version 3 from then on.
     pub fn clear(&mut self, tenant: u32) -> Result<(), StoreError> {
+        let mut meta = self.transaction.open_table(META)?;
+        meta.insert(META_SCHEMA, SCHEMA_VERSION.to_le_bytes().as_slice())?;
         clear(&mut self.known, known(tenant))?;
         clear(&mut self.sessions, session(tenant))?;
         clear(&mut self.history, history(tenant))

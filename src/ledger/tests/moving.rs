@@ -10,7 +10,7 @@ use super::*;
 use crate::ledger::OpenError;
 use crate::ledger::files::{Files, Opener};
 use crate::ledger::store::moving::Row;
-use crate::ledger::transfer::{Outcome, Transfer, TransferError, verify};
+use crate::ledger::transfer::{FileError, Outcome, Transfer, TransferError, verify};
 
 fn export(directory: &Path, tenants: &[&str]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -121,9 +121,23 @@ fn a_tenant_that_is_there_stays_as_it_is_unless_it_is_to_be_replaced() {
     let counted = contents(target.path(), "contoso");
     let error = import(target.path(), &file, false).unwrap_err();
     assert!(matches!(&error, TransferError::Conflict { tenant, .. } if tenant == "contoso"), "{error}");
+    let standings = "with other counts: 31 sessions up to 2026-03-19 12:00:00 UTC, where the export has 30 sessions up \
+                     to 2026-03-19 12:00:00 UTC; ";
+    assert!(error.to_string().contains(standings), "{error}");
     assert_eq!(contents(target.path(), "contoso"), counted);
     assert_eq!(import(target.path(), &file, true).unwrap(), [Outcome::Replaced; 2]);
     assert_eq!(contents(target.path(), "contoso"), contents(source.path(), "contoso"));
+}
+
+#[test]
+fn a_move_of_nothing_leaves_the_ledger_to_earlier_releases() {
+    let source = lived();
+    Transfer::source(source.path()).unwrap().remove(&[], noon()).unwrap();
+    let file = export(source.path(), &["contoso"]);
+    assert_eq!(import(source.path(), &file, false).unwrap(), [Outcome::Unchanged]);
+    let skipped = Transfer::target(source.path()).unwrap().import(&*file, &[], |_| false, true).unwrap();
+    assert_eq!(skipped[0].outcome, Outcome::Skipped);
+    assert_eq!(schema_version(source.path()), 2);
 }
 
 /// Two that conflict in the second tenant leave the first one out as well.
@@ -149,6 +163,7 @@ fn what_was_taken_out_is_not_polled_by_this_ledger_until_it_comes_back() {
     assert!(contents(source.path(), "contoso").unwrap().2.is_empty());
     assert_eq!(crate::ledger::history::read(source.path()).unwrap().len(), 1);
     assert_eq!(Transfer::source(source.path()).unwrap().tenants().unwrap(), ["fabrikam"]);
+    assert_eq!(Transfer::source(source.path()).unwrap().taken_out().unwrap(), [("contoso".to_owned(), noon())]);
 
     let error = Ledger::open(source.path(), settings(), noon()).map(drop).unwrap_err();
     assert!(matches!(error, OpenError::Moved { .. }), "{error}");
@@ -161,6 +176,7 @@ fn what_was_taken_out_is_not_polled_by_this_ledger_until_it_comes_back() {
     drop(ledger);
 
     assert_eq!(import(source.path(), &file, false).unwrap(), [Outcome::Imported]);
+    assert!(Transfer::source(source.path()).unwrap().taken_out().unwrap().is_empty());
     assert_eq!(contents(source.path(), "contoso"), whole);
     drop(open(source.path()));
 }
@@ -192,7 +208,10 @@ fn a_damaged_file_is_refused_and_nothing_of_it_is_taken() {
         let error = import(target.path(), &bytes, false).map(drop).expect_err(&how);
         assert!(verify(&*bytes).is_err(), "{how}");
         assert!(
-            matches!(error, TransferError::Damaged { .. } | TransferError::NotAnExport | TransferError::Newer { .. }),
+            matches!(
+                error,
+                TransferError::File(FileError::Damaged { .. } | FileError::NotAnExport | FileError::Newer { .. })
+            ),
             "{how}: {error}"
         );
     }
@@ -252,7 +271,7 @@ fn a_move_that_fails_at_any_step_is_as_if_it_had_never_been_tried() {
             let after = both();
             if let Err(error) = &result {
                 failures += 1;
-                assert!(matches!(error, TransferError::Storage { .. }), "{error}");
+                assert!(matches!(error, TransferError::Write { .. }), "{error}");
             }
             let whole = if removes {
                 after.0.as_ref().is_some_and(|(state, ..)| !state["moved"].is_null())

@@ -1,12 +1,15 @@
 //! What can go wrong with an export or an import, and the remedies.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
 
 use crate::ledger::OpenError;
 use crate::ledger::store::StoreError;
 
-/// Why a tenant was not taken out of a ledger or into one. The ledger is as it was.
+/// Why a tenant was not taken out of a ledger or into one.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     /// The ledger cannot be used.
@@ -24,8 +27,8 @@ pub enum TransferError {
     },
     /// It is counted otherwise here.
     #[error(
-        "{}: tenant {tenant} is there already with other counts; nothing was imported: leave it out by --tenant, or let \
-         --replace drop what is there",
+        "{}: tenant {tenant} is there already with other counts: {held}, where the export has {exported}; nothing was \
+         imported: let --replace --tenant={tenant} drop what is there, or name the other tenants by --tenant",
         path.display()
     )]
     Conflict {
@@ -33,8 +36,54 @@ pub enum TransferError {
         path: PathBuf,
         /// Which.
         tenant: String,
+        /// What there is.
+        held: Standing,
+        /// What would come.
+        exported: Standing,
     },
-    /// The file does not hold a tenant that was asked for.
+    /// The export cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The ledger cannot be written. Where the last sync is what failed, it may be changed all the same.
+    #[error(
+        "{}: cannot be changed ({detail}); check free space and permissions, and give the same command again: what is \
+         done already stays done",
+        path.display()
+    )]
+    Write {
+        /// The ledger file.
+        path: PathBuf,
+        /// What its storage said.
+        detail: String,
+    },
+    /// The ledger's storage said no: what this is to mean depends on what was tried.
+    #[error(transparent)]
+    Storage(#[from] StoreError),
+}
+
+/// Where the counts of a tenant stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// How many sessions it counts in all.
+    pub counted: u64,
+    /// When the last successful poll ended.
+    pub last_success: Option<DateTime<Utc>>,
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} sessions", self.counted)?;
+        match self.last_success {
+            Some(at) => write!(f, " up to {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
+            None => f.write_str(" and no poll"),
+        }
+    }
+}
+
+/// What is wrong with an export. Who has it knows its name.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It does not hold a tenant that was asked for.
     #[error("the export holds no tenant named {tenant}; nothing was imported: check --tenant and the file")]
     NotExported {
         /// Which.
@@ -58,7 +107,7 @@ pub enum TransferError {
         exporter: String,
     },
     /// It is not as it was written.
-    #[error("line {line} of the export {damage}; nothing was imported: export once more")]
+    #[error("line {line} of the export {damage}; nothing was imported or taken out: export once more")]
     Damaged {
         /// Where.
         line: u64,
@@ -66,25 +115,11 @@ pub enum TransferError {
         damage: Damage,
     },
     /// The export cannot be read.
-    #[error("cannot read the export ({0}); nothing was imported")]
+    #[error("the export cannot be read ({0}); nothing was imported: check the file and permissions")]
     Read(#[source] io::Error),
     /// The export cannot be written.
-    #[error("cannot write the export ({0}); the ledger is as it was")]
+    #[error("the export cannot be written ({0}); the ledger is as it was: check free space and permissions")]
     Write(#[source] io::Error),
-    /// The ledger's storage said no.
-    #[error("{}: cannot be changed ({detail}); it is as it was: check free space and permissions", path.display())]
-    Storage {
-        /// The ledger file.
-        path: PathBuf,
-        /// What it said.
-        detail: String,
-    },
-}
-
-impl From<StoreError> for TransferError {
-    fn from(error: StoreError) -> Self {
-        Self::Storage { path: PathBuf::new(), detail: error.to_string() }
-    }
 }
 
 /// How an export is damaged.

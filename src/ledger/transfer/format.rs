@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Damage, TransferError};
+use super::{Damage, FileError};
 use crate::ledger::hex;
 use crate::ledger::salt::Salt;
 use crate::ledger::store::moving::Row;
@@ -164,18 +164,18 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// The first line.
-    pub fn head(&mut self) -> Result<Head, TransferError> {
+    pub fn head(&mut self) -> Result<Head, FileError> {
         self.next()?;
-        let head: Head = serde_json::from_slice(&self.text).map_err(|_| TransferError::NotAnExport)?;
+        let head: Head = serde_json::from_slice(&self.text).map_err(|_| FileError::NotAnExport)?;
         if head.format != FORMAT {
-            return Err(TransferError::NotAnExport);
+            return Err(FileError::NotAnExport);
         }
         self.take();
         Ok(head)
     }
 
     /// The next section, or `None` at the end of the file, which is whole then.
-    pub fn tenant(&mut self) -> Result<Option<Section>, TransferError> {
+    pub fn tenant(&mut self) -> Result<Option<Section>, FileError> {
         self.next()?;
         match serde_json::from_slice(&self.text) {
             Ok(Line::Tenant(section)) => {
@@ -195,7 +195,7 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// The next line of a section of which `rows` were read.
-    pub fn in_section(&mut self, rows: u64) -> Result<InSection, TransferError> {
+    pub fn in_section(&mut self, rows: u64) -> Result<InSection, FileError> {
         self.next()?;
         if self.text.first() == Some(&b'[') {
             let row = row(&self.text).ok_or_else(|| self.damaged(Damage::Line))?;
@@ -215,18 +215,18 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Damage on the line that was read last.
-    pub fn damaged(&self, damage: Damage) -> TransferError {
-        TransferError::Damaged { line: self.lines, damage }
+    pub fn damaged(&self, damage: Damage) -> FileError {
+        FileError::Damaged { line: self.lines, damage }
     }
 
-    fn next(&mut self) -> Result<(), TransferError> {
+    fn next(&mut self) -> Result<(), FileError> {
         self.text.clear();
-        (&mut self.input).take(MAX_LINE_BYTES).read_until(b'\n', &mut self.text).map_err(TransferError::Read)?;
+        (&mut self.input).take(MAX_LINE_BYTES).read_until(b'\n', &mut self.text).map_err(FileError::Read)?;
         self.lines += 1;
         match self.text.last() {
             Some(b'\n') => Ok(()),
             _ if self.text.len() as u64 == MAX_LINE_BYTES => Err(self.damaged(Damage::Line)),
-            _ if self.lines == 1 => Err(TransferError::NotAnExport),
+            _ if self.lines == 1 => Err(FileError::NotAnExport),
             _ => Err(self.damaged(Damage::CutOff)),
         }
     }
@@ -236,10 +236,10 @@ impl<R: BufRead> Reader<R> {
         self.section.update(&self.text);
     }
 
-    fn nothing_more(&mut self) -> Result<(), TransferError> {
-        match self.input.fill_buf().map_err(TransferError::Read)? {
+    fn nothing_more(&mut self) -> Result<(), FileError> {
+        match self.input.fill_buf().map_err(FileError::Read)? {
             [] => Ok(()),
-            _ => Err(TransferError::Damaged { line: self.lines + 1, damage: Damage::Line }),
+            _ => Err(FileError::Damaged { line: self.lines + 1, damage: Damage::Line }),
         }
     }
 }
