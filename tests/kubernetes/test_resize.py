@@ -95,17 +95,47 @@ class Resize(unittest.TestCase):
             process.communicate(timeout=30)
         self.assertEqual(process.returncode, 0)
 
+    def two_ledgers(self, root):
+        """A configuration, and the ledgers of two pods, in directories called by their ordinals."""
+        (root / "reports").mkdir()
+        tenants = [{"name": f"tenant-{number}", "source": {"kind": "files", "directory": str(root / "reports")}} for number in range(12)]
+        (root / "config.yaml").write_text(json.dumps({"tenants": tenants}))
+        for ordinal in range(2):
+            shard = [f"--pod=exporter-{ordinal}", "--total-shards=2", f"--storage.path={root}/{ordinal}"]
+            done = run(EXPORTER, "once", f"--config.file={root}/config.yaml", *shard)
+            self.assertEqual(done.returncode, 0, done.stderr)
+        return [self.held(root / str(ordinal)) for ordinal in range(2)]
+
+    def test_the_job_moves_tenants_and_goes_on_after_it_was_cut_off(self):
+        ((_, _, spec),) = pods(documents(RESIZES[0].read_text()))
+        with tempfile.TemporaryDirectory() as directory:
+            root = Path(directory)
+            before = self.two_ledgers(root)
+
+            def moved(container):
+                places = {"/ledgers": str(root), "/etc/remote-assistance-exporter": str(root)}
+                return [re.sub("|".join(places), lambda place: places[place[0]], word) for word in container["args"]]
+
+            for container in spec["initContainers"] + spec["containers"]:
+                done = run(EXPORTER, *moved(container))
+                self.assertEqual(done.returncode, 0, done.stderr)
+            after = [self.held(root / str(ordinal)) for ordinal in range(3)]
+            self.assertEqual(after, [before[0] - after[2], before[1] - after[2], after[2]])
+            self.assertTrue(after[2] & before[0] and after[2] & before[1], after)
+            # Once more: exports that were done say so, and imports find all there.
+            for container in spec["initContainers"] + spec["containers"]:
+                done = run(EXPORTER, *moved(container))
+                if "export" in container["args"]:
+                    self.assertEqual(done.returncode, 64, done.stderr)
+                    self.assertIn("there is such a file", done.stderr)
+                else:
+                    self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual([self.held(root / str(ordinal)) for ordinal in range(3)], after)
+
     def test_a_move_by_a_pipe_ends_with_one_copy(self):
         with tempfile.TemporaryDirectory() as directory:
             root = Path(directory)
-            (root / "reports").mkdir()
-            tenants = [{"name": f"tenant-{number}", "source": {"kind": "files", "directory": str(root / "reports")}} for number in range(12)]
-            configuration = root / "config.yaml"
-            configuration.write_text(json.dumps({"tenants": tenants}))
-            old = ["--pod=exporter-0", "--total-shards=2"]
-            first = run(EXPORTER, "once", f"--config.file={configuration}", f"--storage.path={root}/0", *old)
-            self.assertEqual(first.returncode, 0, first.stderr)
-            before = self.held(f"{root}/0")
+            before, _ = self.two_ledgers(root)
             # As the commands are written, with claims and configuration elsewhere.
             piped, imported, removed = (words for words in lines() if words[:2] == ["kubectl", "exec"])
 
@@ -125,8 +155,8 @@ class Resize(unittest.TestCase):
             self.assertTrue(set() < took < before, f"{took} of {before}")
             done = run(EXPORTER, *moved(removed, 0))
             self.assertEqual(done.returncode, 0, done.stderr)
-            self.assertEqual(self.held(f"{root}/2"), took)
-            self.assertEqual(self.held(f"{root}/0"), before - took)
+            self.assertEqual(self.held(root / "2"), took)
+            self.assertEqual(self.held(root / "0"), before - took)
 
     def held(self, ledger):
         """The tenants of a ledger."""

@@ -9,7 +9,7 @@ import unittest
 from pathlib import Path
 
 import yaml
-from tools import CHART, KUSTOMIZE, MINIMAL, ROOT, chart, find, kustomized
+from tools import KUSTOMIZE, MINIMAL, ROOT, chart, find, kustomized
 
 RULES = [ROOT / f"deploy/prometheus/rules/{name}.yml" for name in ("recording", "alerts", "security")]
 OPERATOR = KUSTOMIZE / "overlays/prometheus-operator"
