@@ -27,6 +27,11 @@ fn values_do_what_they_say_and_wrong_ones_are_refused() {
 }
 
 #[test]
+fn the_steps_of_a_resize_hold() {
+    passes("test_resize");
+}
+
+#[test]
 fn rules_dashboards_and_kustomize_are_of_one_source() {
     passes("test_sources");
 }

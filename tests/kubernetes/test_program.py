@@ -1,15 +1,19 @@
 """What the manifests say to the exporter, said to the exporter: flags, configurations, probes."""
 
+import base64
+import json
 import os
 import re
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
 import unittest
+import urllib.request
 from pathlib import Path
 
-from tools import EXPORTER, MINIMAL, RESIZE, chart, documents, every_rendering, exporter, find, pods, run
+from tools import CHART, EXPORTER, MINIMAL, chart, every_rendering, exporter, find, pods, run, template
 
 SECRETS = "/run/secrets/remote-assistance-exporter/"
 # "probe", hashed once with the lowest cost.
@@ -41,10 +45,7 @@ class Program(unittest.TestCase):
             for _, _, spec in pods(objects):
                 for arguments in commands(spec):
                     asked.setdefault(tuple(arguments), name)
-        for _, _, spec in pods(documents(RESIZE.read_text())):
-            for arguments in commands(spec):
-                asked.setdefault(tuple(arguments), RESIZE.name)
-        self.assertGreaterEqual(len(asked), 19)
+        self.assertGreaterEqual(len(asked), 15)
         for arguments, name in asked.items():
             with self.subTest(name):
                 done = understood(arguments)
@@ -113,9 +114,41 @@ class Program(unittest.TestCase):
             for path in paths:
                 done = pod.run([*flags, f"--healthcheck.url=https://127.0.0.1:{pod.port}{path}"])
                 self.assertEqual(done.returncode, 0, done.stderr)
+            self.bad_files_make_no_healthy_pod_unhealthy(pod)
             # Passwords are asked for, and a wrong one fails.
             (pod.root / "run/remote-assistance-exporter/healthcheck/password").write_text("wrong")
             self.assertIn("401", pod.probe("liveness").stderr)
+
+    def bad_files_make_no_healthy_pod_unhealthy(self, pod):
+        """The exporter goes on with what it has in force, and a probe that said otherwise would have it restarted."""
+        web = pod.root / "run/remote-assistance-exporter/web"
+        good = {name: (web / name).read_text() for name in ("web.yml", "tls.key")}
+        another = web / "another.crt"
+        spoil = {
+            "web.yml": lambda file: file.write_text("basic_auth_users: {probe: plain}\n"),
+            "tls.key": lambda file: certificate(another, file),
+        }
+        for name, spoilt in spoil.items():
+            spoilt(web / name)
+            pod.wait_for_files(refused=True)
+            for probe in ("startup", "liveness", "readiness"):
+                done = pod.probe(probe)
+                self.assertEqual((done.returncode, done.stderr), (0, ""), f"{name}: {probe}")
+            (web / name).write_text(good[name])
+            pod.wait_for_files(refused=False)
+
+    def test_pages_that_metrics_cannot_have_are_the_programs(self):
+        pages = ("/-/healthy", "/-/ready", "/-/reload", "/config", "/status")
+        for page in (*pages, "/", "/-/metrics", "/a@b~c"):
+            refused = "web.telemetryPath" in template(MINIMAL, {"web": {"telemetryPath": page}}).stderr
+            flag = understood(["serve", f"--web.telemetry-path={page}"])
+            self.assertEqual((refused, flag.returncode), (True, 64) if page in pages else (False, 0), page)
+
+
+def readme_healthcheck():
+    """What the chart's README says to write into the probes' Secret."""
+    (block,) = [one for one in (CHART / "README.md").read_text().split("```yaml\n") if one.startswith("# healthcheck.yml")]
+    return block.split("```")[0]
 
 
 class Pod:
@@ -144,7 +177,7 @@ class Pod:
             path.mkdir(parents=True)
         (web / "web.yml").write_text(find(self.objects, "Secret")["stringData"]["web.yml"])
         certificate(web / "tls.crt", web / "tls.key")
-        (probe / "healthcheck.yml").write_text("basic_auth: {username: probe, password_file: password}\n")
+        (probe / "healthcheck.yml").write_text(readme_healthcheck())
         (probe / "password").write_text("probe")
         text = find(self.objects, "ConfigMap")["data"]["config.yaml"]
         (configuration / "config.yaml").write_text(text.replace("/reports", f"{self.root}/reports"))
@@ -177,6 +210,21 @@ class Pod:
         while (done := self.probe(name)).returncode != 0:
             assert self.process.poll() is None and time.monotonic() < deadline, f"{done.stderr}{self.log()}"
             time.sleep(0.1)
+
+    def wait_for_files(self, *, refused):
+        """Until what the web configuration's files hold was refused, or is in force."""
+        deadline = time.monotonic() + 60
+        while (self.status()["web_configuration"]["refused"] is not None) != refused:
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.1)
+
+    def status(self):
+        trusting = ssl.create_default_context()
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        user = base64.b64encode(b"probe:probe").decode()
+        asked = urllib.request.Request(f"https://127.0.0.1:{self.port}/status", headers={"Authorization": f"Basic {user}"})
+        with urllib.request.urlopen(asked, context=trusting, timeout=10) as answer:
+            return json.load(answer)
 
     def log(self):
         return (self.root / "log").read_text()

@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 from restricted import violations
 from tools import (
-    CHART, CI, HELM_3, HELM_4, MINIMAL, NEWEST, OLDEST, ROOT, TRIVY, RESIZE, chart, ci, documents, every_rendering, exporter, find, pods,
-    run, template, wrong_by_schema,
+    CHART, CI, HELM_3, HELM_4, MINIMAL, OLDEST, ROOT, TRIVY, chart, ci, every_rendering, exporter, find, pods, run, template,
+    wrong_by_schema,
 )
 
 # `kubectl apply` keeps an object once more in an annotation, and that is the limit of annotations.
@@ -106,19 +106,6 @@ class Objects(unittest.TestCase):
     @each
     def test_schemas(self, objects):
         self.assertEqual(wrong_by_schema(objects), [])
-
-    def test_the_job_of_a_resize(self):
-        objects = documents(RESIZE.read_text())
-        self.assertEqual(wrong_by_schema(objects), [])
-        ((_, _, spec),) = pods(objects)
-        self.assertEqual(violations(spec), [])
-        claim = find(objects, "PersistentVolumeClaim")["metadata"]["name"]
-        claims = [one["persistentVolumeClaim"]["claimName"] for one in spec["volumes"] if "persistentVolumeClaim" in one]
-        # As the StatefulSet of a release by that name calls them, the new one last.
-        stateful = find(chart(MINIMAL, release="remote-assistance-exporter"), "StatefulSet")
-        name = f"{stateful['spec']['volumeClaimTemplates'][0]['metadata']['name']}-{stateful['metadata']['name']}"
-        self.assertEqual(claims, [f"{name}-{ordinal}" for ordinal in range(3)])
-        self.assertEqual(claim, claims[-1])
 
     def test_schemas_would_complain(self):
         objects = ci(CHART / "ci/secured-values.yaml")

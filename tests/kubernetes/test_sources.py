@@ -9,7 +9,7 @@ import unittest
 from pathlib import Path
 
 import yaml
-from tools import CHART, KUSTOMIZE, MINIMAL, ROOT, chart, find, kustomized
+from tools import KUSTOMIZE, MINIMAL, ROOT, chart, find, kustomized
 
 RULES = [ROOT / f"deploy/prometheus/rules/{name}.yml" for name in ("recording", "alerts", "security")]
 OPERATOR = KUSTOMIZE / "overlays/prometheus-operator"
@@ -79,7 +79,7 @@ class Sources(unittest.TestCase):
 
 
 def plain(objects):
-    """By kind and name, without what tells who made it: Helm's labels, and what makes a pod follow its configuration."""
+    """By kind and name, without what tells who made it: Helm's labels, and what makes a pod follow what it was made from."""
     result = {}
     (configuration,) = [one["metadata"]["name"] for one in objects if "config.yaml" in one.get("data", {})]
     for one in json.loads(json.dumps(objects)):
@@ -91,7 +91,8 @@ def plain(objects):
         for metadata in (one["metadata"], pod["metadata"]):
             for label in ("helm.sh/chart", "app.kubernetes.io/managed-by", "app.kubernetes.io/version"):
                 metadata.get("labels", {}).pop(label, None)
-            metadata.get("annotations", {}).pop("checksum/config", None)
+            for checksum in ("checksum/config", "checksum/identity"):
+                metadata.get("annotations", {}).pop(checksum, None)
         # Their order is of no account.
         one.get("spec", {}).get("groups", []).sort(key=lambda group: group["name"])
         for volume in pod.get("spec", {}).get("volumes", []):

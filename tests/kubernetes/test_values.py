@@ -33,6 +33,15 @@ def probe(name):
     return lambda objects: exporter(objects)[f"{name}Probe"]
 
 
+PROBES = ("startup", "liveness", "readiness")
+
+
+def asked(name):
+    """What a probe asks, if it says so."""
+    flag = "--healthcheck.url="
+    return lambda objects: next((one.removeprefix(flag) for one in probe(name)(objects)["exec"]["command"] if one.startswith(flag)), None)
+
+
 def endpoint(objects):
     monitor = next(one for one in objects if one["kind"] in ("ServiceMonitor", "PodMonitor"))
     return (monitor["spec"].get("endpoints") or monitor["spec"]["podMetricsEndpoints"])[0]
@@ -46,6 +55,8 @@ DIGEST = "sha256:" + "ab" * 32
 HASH = "$2y$10$" + "a" * 53
 TLS = "web: {tls: {enabled: true, existingSecret: exporter-tls}}\n"
 AUTH = f"web: {{basicAuth: {{enabled: true, users: {{p: {HASH}}}}}, healthcheck: {{existingSecret: probe}}}}\n"
+# A web configuration of one's own, of which the chart knows that it has TLS and wants a password.
+SHOWN = "web: {port: 9443, existingSecret: exporter-web, tls: {enabled: true}, basicAuth: {enabled: true}, healthcheck: {existingSecret: probe}}\n"
 IDENTITY = "workloadIdentity: {enabled: true, clientId: 66666666-7777-8888-9999-000000000000, tenantId: contoso.example"
 
 # Values, what to look at, and what has to be there.
@@ -58,7 +69,8 @@ EXPECTED = [
     # Names.
     ("{}", lambda o: find(o, "StatefulSet")["metadata"]["name"], "rel-remote-assistance-exporter"),
     ("nameOverride: rel", lambda o: find(o, "StatefulSet")["metadata"]["name"], "rel"),
-    (f"fullnameOverride: {'n' * 80}", lambda o: find(o, "StatefulSet")["metadata"]["name"], "n" * 50),
+    (f"fullnameOverride: {'n' * 50}", lambda o: find(o, "StatefulSet")["metadata"]["name"], "n" * 50),
+    (f"fullnameOverride: {'n' * 80}", lambda o: find(o, "StatefulSet")["metadata"]["name"], "n" * 41 + "-feed930b"),
     ("namespaceOverride: other", lambda o: {one["metadata"]["namespace"] for one in o}, {"other"}),
     ("commonLabels: {a: b, app.kubernetes.io/name: x}", lambda o: pod(o)["metadata"]["labels"]["app.kubernetes.io/name"], "remote-assistance-exporter"),
     ("podLabels: {app.kubernetes.io/instance: x}", lambda o: pod(o)["metadata"]["labels"]["app.kubernetes.io/instance"], "rel"),
@@ -111,6 +123,12 @@ EXPECTED = [
     (AUTH + "monitor: {enabled: true, basicAuthSecret: {name: s}}", lambda o: endpoint(o)["basicAuth"]["password"], {"name": "s", "key": "password"}),
     ("web: {existingSecret: mine}", lambda o: "Secret" in kinds(o), False),
     ("web: {config: {rate_limit: {interval: 1s, burst: 9}}}", lambda o: "exec" in probe("liveness")(o), True),
+    # What shows a password does not read a web configuration, which may be a bad one that the exporter refused.
+    (AUTH, lambda o: {asked(name)(o) for name in PROBES}, {"http://127.0.0.1:10112/-/healthy", "http://127.0.0.1:10112/-/ready"}),
+    (TLS + "probes: {method: exec}", lambda o: [asked(name)(o) for name in PROBES], [None, None, "https://127.0.0.1:10112/-/ready"]),
+    (AUTH, lambda o: [one for name in PROBES for one in probe(name)(o)["exec"]["command"] if "web.config" in one], []),
+    (TLS, lambda o: [one for name in PROBES for one in probe(name)(o)["exec"]["command"] if "web.config" in one], ["--web.config.file=/run/remote-assistance-exporter/web/web.yml"] * 3),
+    (SHOWN, lambda o: {asked(name)(o) for name in PROBES}, {"https://127.0.0.1:9443/-/healthy", "https://127.0.0.1:9443/-/ready"}),
     ("web: {port: 8080, enableLifecycle: true}", lambda o: {"--web.listen-address=:8080", "--web.enable-lifecycle"} <= set(exporter(o)["args"]), True),
     ("web: {port: 8080}", lambda o: exporter(o)["ports"][0]["containerPort"], 8080),
     ("web: {port: 8080}", lambda o: find(o, "Service")["spec"]["ports"][0]["port"], 8080),
@@ -130,15 +148,21 @@ EXPECTED = [
     ("prometheusRule: {enabled: true, runbookUrl: 'https://w/'}", lambda o: {rule["annotations"]["runbook_url"].split("#")[0] for rule in alerts(o).values()}, {"https://w/docs/runbooks.md"}),
     ("dashboards: {enabled: true, annotations: {grafana_folder: R}}", lambda o: sorted((one["metadata"]["labels"]["grafana_dashboard"], one["metadata"]["annotations"]["grafana_folder"]) for one in o if "dashboard" in one["metadata"]["name"]), [("1", "R")] * 3),
     # Networks.
-    ("networkPolicy: {enabled: true}", lambda o: [[port["port"] for port in rule["ports"]] for rule in find(o, "NetworkPolicy")["spec"]["egress"]], [[53, 53], [443]]),
+    ("networkPolicy: {enabled: true}", lambda o: [[port["port"] for port in rule["ports"]] for rule in find(o, "NetworkPolicy")["spec"]["egress"]], [[53, 53, 5353, 5353], [443]]),
     ("networkPolicy: {enabled: true}", lambda o: find(o, "NetworkPolicy")["spec"]["ingress"][0]["from"][1]["podSelector"]["matchLabels"].items() <= find(o, "Pod")["metadata"]["labels"].items(), True),
     ("networkPolicy: {enabled: true}\ntests: {enabled: false}", lambda o: len(find(o, "NetworkPolicy")["spec"]["ingress"][0]["from"]), 1),
     # Pods.
     ("topologySpreadConstraints: [{maxSkew: 1, topologyKey: z, whenUnsatisfiable: DoNotSchedule}]", lambda o: pod(o)["spec"]["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"], {"app.kubernetes.io/name": "remote-assistance-exporter", "app.kubernetes.io/instance": "rel", "app.kubernetes.io/component": "exporter"}),
     ("podDisruptionBudget: {enabled: true}", lambda o: find(o, "PodDisruptionBudget")["spec"]["maxUnavailable"], 1),
     ("podDisruptionBudget: {enabled: true, minAvailable: 1}\nreplicas: 2", lambda o: "maxUnavailable" in find(o, "PodDisruptionBudget")["spec"], False),
+    ("podDisruptionBudget: {enabled: true, minAvailable: 2}\nreplicas: 0", lambda o: find(o, "StatefulSet")["spec"]["replicas"], 0),
+    ("podDisruptionBudget: {enabled: true, minAvailable: 60%}\nreplicas: 3", lambda o: find(o, "PodDisruptionBudget")["spec"]["minAvailable"], "60%"),
+    ("podDisruptionBudget: {enabled: true, minAvailable: 1, maxUnavailable: 0}\nreplicas: 2", lambda o: find(o, "PodDisruptionBudget")["spec"]["minAvailable"], 1),
+    ("resources: {limits: {cpu: 0.5}}", lambda o: exporter(o)["resources"]["limits"], {"cpu": 0.5, "memory": "512Mi"}),
     ("podSecurityContext: {runAsUser: null, runAsGroup: null, fsGroup: null}", lambda o: sorted(pod(o)["spec"]["securityContext"]), ["fsGroupChangePolicy", "runAsNonRoot", "seccompProfile"]),
     ("nodeSelector: null", lambda o: "nodeSelector" in pod(o)["spec"], False),
+    ("{}", lambda o: "affinity" in find(o, "Pod")["spec"], False),
+    ("extraVolumes: [{name: r, persistentVolumeClaim: {claimName: r}}]", lambda o: find(o, "Pod")["spec"]["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"], [{"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "remote-assistance-exporter", "app.kubernetes.io/instance": "rel", "app.kubernetes.io/component": "exporter"}}}]),
     ("tests: {online: true}", lambda o: find(o, "Pod")["spec"]["containers"][1]["args"][1], "--config.file=/etc/remote-assistance-exporter/config.yaml"),
     ("{}", lambda o: find(o, "Pod")["spec"]["containers"][0]["args"], ["healthcheck", "--web.listen-address=rel-remote-assistance-exporter.remote-help.svc:10112"]),
     # As a chart's chart.
@@ -155,6 +179,13 @@ REFUSED = [
     ("image: {tag: 1.0}", "at '/image/tag': got number, want string"),
     ("web: {port: 80}", "at '/web/port': minimum: got 80, want 1,024"),
     ("web: {telemetryPath: metrics}", "at '/web/telemetryPath'"),
+    ("web: {telemetryPath: '/metrics?x'}", "at '/web/telemetryPath'"),
+    ("web: {telemetryPath: /status}", "web.telemetryPath: /status is another page of the exporter; choose a path"),
+    ("fullnameOverride: 2nd.line", "at '/fullnameOverride'"),
+    ("fullnameOverride: 2nd", "at '/fullnameOverride'"),
+    ("fullnameOverride: a.b", "at '/fullnameOverride'"),
+    ("nameOverride: a-", "at '/nameOverride'"),
+    ("resources: {limits: {cpu: -1}}", "at '/resources/limits/cpu'"),
     ("web: {basicAuth: {users: {p: secret}}}", "at '/web/basicAuth/users/p'"),
     ("web: {tls: {config: {min_version: TLS11}}}", "value must be one of 'TLS12', 'TLS13'"),
     ("persistence: {size: 1GB}", "at '/persistence/size'"),
@@ -202,7 +233,14 @@ REFUSED = [
     ("web: {config: {tls_server_config: {}}}", "web.config.tls_server_config: write it into web.tls.config"),
     ("web: {config: {basic_auth_users: {}}}", "web.config.basic_auth_users: write it into web.basicAuth.users"),
     ("fullnameOverride: x\nmonitor: {enabled: true}\nprometheusRule: {enabled: true}", "monitor.jobName: the alerts find targets by \"remote-assistance\" in the job's name, which \"x\" lacks; set"),
-    ("podDisruptionBudget: {enabled: true, minAvailable: 1}", "podDisruptionBudget.minAvailable: with one replica no node could ever be drained; empty it"),
+    ("podDisruptionBudget: {enabled: true, minAvailable: 1}", "podDisruptionBudget.minAvailable: with 1 of 1 pods no node could ever be drained; lower it, or empty it"),
+    ("podDisruptionBudget: {enabled: true, minAvailable: 10%}", "podDisruptionBudget.minAvailable: with 10% of 1 pods no node"),
+    ("podDisruptionBudget: {enabled: true, minAvailable: 4}\nreplicas: 3", "podDisruptionBudget.minAvailable: with 4 of 3 pods no node"),
+    ("podDisruptionBudget: {enabled: true, minAvailable: 67%}\nreplicas: 3", "podDisruptionBudget.minAvailable: with 67% of 3 pods no node"),
+    ("podDisruptionBudget: {enabled: true, maxUnavailable: 0}", "podDisruptionBudget.maxUnavailable: with 0 no node could ever be drained; set it to 1"),
+    ("podDisruptionBudget: {enabled: true, maxUnavailable: 0%}\nreplicas: 3", "podDisruptionBudget.maxUnavailable: with 0 no node"),
+    ("prometheusRule: {disabled: [RemoteAssistanceNope]}", "prometheusRule.disabled: there is no alert RemoteAssistanceNope; there are RemoteAssistance"),
+    (IDENTITY + "}\nserviceAccount: {create: false}", "workloadIdentity: Azure's webhook reads clientId and tenantId at the account, which serviceAccount.create: false leaves as it is; empty them and annotate the account yourself, or set workloadIdentity.method to projected"),
 ]
 
 
@@ -220,6 +258,42 @@ class Values(unittest.TestCase):
                 done = template(TENANT, values)
                 self.assertNotEqual(done.returncode, 0, "it was accepted")
                 self.assertIn(message, done.stderr)
+
+    def test_names_that_are_cut_differ_and_others_stay(self):
+        name = lambda release, *values: find(chart(MINIMAL, *values, release=release), "StatefulSet")["metadata"]["name"]
+        self.assertEqual(name("r" * 23), f"{'r' * 23}-remote-assistance-exporter")
+        whole = f"{'r' * 20}-remote-assistance-exporter"
+        self.assertEqual(name(whole), whole)
+        for long in ("r" * 52, f"remote-assistance-exporter-{'r' * 25}", f"contoso-north-{'r' * 30}"):
+            first, second = name(f"{long}a"), name(f"{long}b")
+            self.assertNotEqual(first, second)
+            for one in (first, second):
+                self.assertRegex(one, "^[a-z]([-a-z0-9]*[a-z0-9])?$")
+                self.assertLessEqual(len(one), 50)
+                self.assertIn("remote-assistance", one)
+        short = "nameOverride: x\n"
+        self.assertNotEqual(name(f"{'r' * 30}a", short), name(f"{'r' * 30}b", short))
+
+    def test_a_release_that_a_service_cannot_be_called_by_is_refused(self):
+        for release in ("2nd", "my.app"):
+            done = template(MINIMAL, release=release)
+            self.assertIn(f'fullnameOverride: everything would be called "{release}-remote-assistance-exporter", which a Service cannot be; give', done.stderr)
+            self.assertEqual(find(chart(MINIMAL, "fullnameOverride: mine", release=release), "Service")["metadata"]["name"], "mine")
+
+    def test_a_changed_identity_restarts_pods_that_get_it_from_the_account(self):
+        def annotation(*values):
+            return pod(chart(MINIMAL, *values))["metadata"]["annotations"].get("checksum/identity")
+
+        webhook = IDENTITY + "}\n"
+        self.assertIsNotNone(annotation(webhook))
+        changes = (
+            webhook.replace("66666666", "77777777"), webhook.replace("contoso", "fabrikam"),
+            IDENTITY + ", tokenExpirationSeconds: 7200}", webhook + "serviceAccount: {annotations: {azure.workload.identity/client-id: x}}",
+        )
+        self.assertEqual(len({annotation(webhook), *map(annotation, changes)}), 5)
+        self.assertEqual(annotation(webhook), annotation(webhook, "serviceAccount: {annotations: {example.com/owner: x}}"))
+        self.assertIsNone(annotation())
+        self.assertIsNone(annotation(IDENTITY + ", method: projected}"))
 
     def test_the_checksum_follows_the_configuration(self):
         annotation = lambda *values: pod(chart(MINIMAL, *values))["metadata"]["annotations"]["checksum/config"]

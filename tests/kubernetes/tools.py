@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy/helm/remote-assistance-exporter"
 KUSTOMIZE = ROOT / "deploy/kustomize"
 CI = sorted((CHART / "ci").glob("*-values.yaml"))
-# The Job by which a third pod gets its tenants.
-RESIZE = ROOT / "deploy/helm/resize.yaml"
+# How a third pod gets its tenants: by a Job, and where no node reaches all claims.
+RESIZES = [ROOT / "deploy/helm/resize.yaml", ROOT / "deploy/helm/resize-across-zones.yaml"]
 KUSTOMIZATIONS = [
     KUSTOMIZE / "base",
     KUSTOMIZE / "overlays/workload-identity",
@@ -51,7 +51,8 @@ def output(*command):
 
 def documents(text):
     """The objects of a stream."""
-    return [document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document]
+    found = [document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document]
+    return [one for document in found for one in (document["items"] if document["kind"] == "List" else [document])]
 
 
 def template(*values, helm=HELM_4, release=RELEASE, flags=()):

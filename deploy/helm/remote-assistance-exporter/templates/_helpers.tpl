@@ -1,17 +1,27 @@
 {{/* Names, labels, and what more than one template needs. */}}
 
 {{- define "rae.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimAll "-" }}
+{{- end }}
+
+{{/* A text of at most so many characters. What is cut has a hash of the whole, so that no two become one. Takes text and length. */}}
+{{- define "rae.cut" -}}
+{{- if le (len .text) .length }}
+{{- .text }}
+{{- else }}
+{{- printf "%s-%s" (.text | trunc (int (sub .length 9)) | trimAll "-.") (.text | sha256sum | trunc 8) }}
+{{- end }}
 {{- end }}
 
 {{/* A pod's name has the ordinal behind it, and a revision's hash is a label of it: both want room. */}}
 {{- define "rae.fullname" -}}
 {{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
+{{- include "rae.cut" (dict "text" .Values.fullnameOverride "length" 50) }}
 {{- else if contains (include "rae.name" .) .Release.Name }}
-{{- .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- include "rae.cut" (dict "text" .Release.Name "length" 50) }}
 {{- else }}
-{{- printf "%s-%s" (.Release.Name | trunc 23 | trimSuffix "-") (include "rae.name" .) | trunc 50 | trimSuffix "-" }}
+{{- $release := include "rae.cut" (dict "text" .Release.Name "length" 23) }}
+{{- include "rae.cut" (dict "text" (printf "%s-%s" $release (include "rae.name" .)) "length" 50) }}
 {{- end }}
 {{- end }}
 
@@ -64,6 +74,21 @@ annotations:
 {{- else }}
 {{- default "default" .Values.serviceAccount.name }}
 {{- end }}
+{{- end }}
+
+{{/* What Azure's webhook reads at the account when a pod is made. */}}
+{{- define "rae.identityAnnotations" -}}
+{{- $annotations := dict }}
+{{- $identity := .Values.workloadIdentity }}
+{{- if and $identity.enabled (eq $identity.method "webhook") .Values.serviceAccount.create }}
+{{- with $identity.clientId }}{{ $_ := set $annotations "azure.workload.identity/client-id" . }}{{ end }}
+{{- with $identity.tenantId }}{{ $_ := set $annotations "azure.workload.identity/tenant-id" . }}{{ end }}
+{{- $_ := set $annotations "azure.workload.identity/service-account-token-expiration" ($identity.tokenExpirationSeconds | int | toString) }}
+{{- range $name, $value := .Values.serviceAccount.annotations }}
+{{- if hasPrefix "azure.workload.identity/" $name }}{{ $_ := set $annotations $name $value }}{{ end }}
+{{- end }}
+{{- end }}
+{{- toYaml $annotations }}
 {{- end }}
 
 {{/* Whether there is a configuration file; otherwise one tenant comes from the variables. */}}

@@ -15,6 +15,7 @@
 {{- end }}
 {{- end }}
 
+{{/* What the probes show where a password or a certificate is asked for. */}}
 {{- define "rae.healthcheckArg" -}}
 {{- if .Values.web.healthcheck.existingSecret }}
 - --healthcheck.config.file=/run/remote-assistance-exporter/healthcheck/{{ .Values.web.healthcheck.key }}
@@ -184,10 +185,12 @@ exec:
     - /remote-assistance-exporter
     - healthcheck
     - --web.listen-address=:{{ $root.Values.web.port }}
-    {{- if eq .path "/-/ready" }}
-    - --healthcheck.url={{ include "rae.scheme" $root }}://127.0.0.1:{{ $root.Values.web.port }}/-/ready
+    {{- $shown := include "rae.healthcheckArg" $root | trim }}
+    {{- if or $shown (eq .path "/-/ready") }}
+    - --healthcheck.url={{ include "rae.scheme" $root }}://127.0.0.1:{{ $root.Values.web.port }}{{ .path }}
     {{- end }}
-    {{- with printf "%s%s" (include "rae.webConfigArg" $root) (include "rae.healthcheckArg" $root) | trim }}
+    {{- /* Whoever shows something has to read the web configuration, which may have turned bad while the exporter goes on. */}}
+    {{- with $shown | default (include "rae.webConfigArg" $root | trim) }}
     {{- . | nindent 4 }}
     {{- end }}
 {{- else -}}

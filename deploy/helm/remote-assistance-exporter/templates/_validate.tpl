@@ -30,8 +30,54 @@
 {{- if and $v.prometheusRule.enabled $v.monitor.enabled (not (contains "remote-assistance" (include "rae.jobName" .))) }}
 {{- fail (printf "monitor.jobName: the alerts find targets by \"remote-assistance\" in the job's name, which %q lacks; set monitor.jobName to remote-assistance-exporter, say" (include "rae.jobName" .)) }}
 {{- end }}
-{{- if and $v.podDisruptionBudget.enabled (eq (int $v.replicas) 1) (ne (toString $v.podDisruptionBudget.minAvailable) "") (ne (toString $v.podDisruptionBudget.minAvailable) "0") }}
-{{- fail "podDisruptionBudget.minAvailable: with one replica no node could ever be drained; empty it, and maxUnavailable applies" }}
+{{- if $v.podDisruptionBudget.enabled }}
+{{- include "rae.validateBudget" . }}
+{{- end }}
+{{- include "rae.validateNames" . }}
+{{- $identity := $v.workloadIdentity }}
+{{- if and $identity.enabled (eq $identity.method "webhook") (not $v.serviceAccount.create) (or $identity.clientId $identity.tenantId) }}
+{{- fail "workloadIdentity: Azure's webhook reads clientId and tenantId at the account, which serviceAccount.create: false leaves as it is; empty them and annotate the account yourself, or set workloadIdentity.method to projected" }}
+{{- end }}
+{{- end }}
+
+{{/* A budget that lets no pod go keeps a node from being drained for ever. Without pods, as in a resize, it keeps none. */}}
+{{- define "rae.validateBudget" -}}
+{{- $replicas := int .Values.replicas }}
+{{- $least := toString .Values.podDisruptionBudget.minAvailable }}
+{{- if eq $least "" }}
+{{- if eq (.Values.podDisruptionBudget.maxUnavailable | toString | trimSuffix "%" | int) 0 }}
+{{- fail "podDisruptionBudget.maxUnavailable: with 0 no node could ever be drained; set it to 1" }}
+{{- end }}
+{{- else }}
+{{- $pods := trimSuffix "%" $least | int }}
+{{- if hasSuffix "%" $least }}
+{{- /* Rounded up, as Kubernetes does. */}}
+{{- $pods = div (add (mul $pods $replicas) 99) 100 | int }}
+{{- end }}
+{{- if and (gt $replicas 0) (ge $pods $replicas) }}
+{{- fail (printf "podDisruptionBudget.minAvailable: with %s of %d pods no node could ever be drained; lower it, or empty it, and maxUnavailable applies" $least $replicas) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "rae.validateNames" -}}
+{{- $name := include "rae.fullname" . }}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) }}
+{{- fail (printf "fullnameOverride: everything would be called %q, which a Service cannot be; give a name of small letters, digits and hyphens that begins with a letter" $name) }}
+{{- end }}
+{{- if has .Values.web.telemetryPath (list "/-/healthy" "/-/ready" "/-/reload" "/config" "/status") }}
+{{- fail (printf "web.telemetryPath: %s is another page of the exporter; choose a path of the metrics' own, such as /metrics" .Values.web.telemetryPath) }}
+{{- end }}
+{{- $alerts := list }}
+{{- range $path, $_ := .Files.Glob "files/rules/*.yml" }}
+{{- range ($.Files.Get $path | fromYaml).groups }}
+{{- range .rules }}{{ with .alert }}{{ $alerts = append $alerts . }}{{ end }}{{ end }}
+{{- end }}
+{{- end }}
+{{- range .Values.prometheusRule.disabled }}
+{{- if not (has . $alerts) }}
+{{- fail (printf "prometheusRule.disabled: there is no alert %s; there are %s" . (sortAlpha $alerts | join ", ")) }}
+{{- end }}
 {{- end }}
 {{- end }}
 
