@@ -225,12 +225,14 @@ def ledger():
 
 def process():
     build = per_process("exporter_build_info")
+    # Two namespaces may each have a pod of one name.
+    of_process = "cluster, namespace, job, instance"
     by_instance = [
         build,
-        f"time() - max by (instance) ({per_process('process_start_time_seconds')})",
-        f"max by (instance) ({per_process('exporter_config_last_reload_successful')})",
-        f"max by (instance) ({per_process('exporter_config_last_reload_success_timestamp_seconds')}) * 1000",
-        f"max by (instance) ({per_process('exporter_config_hash')})",
+        f"time() - max by ({of_process}) ({per_process('process_start_time_seconds')})",
+        f"max by ({of_process}) ({per_process('exporter_config_last_reload_successful')})",
+        f"max by ({of_process}) ({per_process('exporter_config_last_reload_success_timestamp_seconds')}) * 1000",
+        f"max by ({of_process}) ({per_process('exporter_config_hash')})",
     ]
     columns = [
         ("instance", "Instance"), ("job", "Job"), ("version", "Version"), ("revision", "Revision"), ("rustversion", "Rust"),

@@ -55,10 +55,12 @@ fn it_is_judged_installed_and_purged() {
     let directory = tempfile::tempdir().unwrap();
     let package = package();
     let field = |name: &str| run(Command::new("dpkg-deb").arg("--field").arg(&package).arg(name)).trim().to_owned();
-    assert_eq!((field("Package").as_str(), field("Version")), (NAME, format!("{}-1", env!("CARGO_PKG_VERSION"))));
+    let version = super::supply::package_version();
+    assert_eq!((field("Package").as_str(), field("Version")), (NAME, version.clone()));
     assert_eq!(field("Depends"), "", "a static program needs no other package");
+    assert_eq!(field("Breaks"), "systemd (<< 251)", "LoadCredential= of a directory");
     let changelog = include_str!("../../deploy/debian/changelog");
-    assert!(changelog.starts_with(&format!("{NAME} ({}-1) ", env!("CARGO_PKG_VERSION"))), "{changelog}");
+    assert!(changelog.starts_with(&format!("{NAME} ({version}) ")), "{changelog}");
 
     // Whatever it finds, it says; what stays is in deploy/debian/lintian-overrides with its reason.
     assert_eq!(run(Command::new("lintian").arg("--allow-root").arg(&package)), "");

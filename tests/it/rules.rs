@@ -9,6 +9,9 @@ use std::process::Command;
 use serde_json::Value;
 
 const RUNBOOKS: &str = "docs/runbooks.md";
+/// Labels in which replicas and shards may differ.
+const OF_A_POD: &str = "instance, pod, node, statefulset_kubernetes_io_pod_name, apps_kubernetes_io_pod_index, \
+                        controller_revision_hash, pod_template_hash, app_kubernetes_io_version, helm_sh_chart";
 const PARTS: [&str; 5] = ["**Meaning.** ", "**Impact.** ", "**Look at.**", "**Do.** ", "**Silence.** "];
 
 /// One rule: its group's name, and the rule as it is written.
@@ -150,6 +153,34 @@ fn every_alert_is_told_of_whole() {
         assert!(!alert.text("/annotations/summary").contains("$value"), "{name}: a summary stays as it is");
         let runbook = format!("{RUNBOOKS}#{}", name.to_lowercase());
         assert_eq!(alert.text("/annotations/runbook_url"), runbook);
+    }
+}
+
+/// Whoever is joined by labels that a deployment shares with another is taken for the other.
+#[test]
+fn replicas_are_joined_over_the_same_labels_everywhere_and_namespaces_never() {
+    let mut joined = 0;
+    for file in files() {
+        let text = fs::read_to_string(&file).unwrap();
+        let lists = ["without (", "ignoring ("].into_iter().flat_map(|opening| text.split(opening).skip(1));
+        for list in lists.map(|rest| rest.split(')').next().unwrap()).filter(|list| list.contains("instance")) {
+            let more = list.strip_prefix(OF_A_POD).unwrap_or_else(|| panic!("{file:?}: {list}"));
+            assert!(more.is_empty() || more.starts_with(", "), "{file:?}: {list}");
+            joined += 1;
+        }
+        for (at, _) in text.match_indices(" on (") {
+            assert!(text[at..].starts_with(" on ()"), "{file:?}: {}", text[at..].lines().next().unwrap());
+        }
+        for (at, _) in text.match_indices("=%q") {
+            let named = text[text[..at].rfind('{').unwrap()..].split('}').next().unwrap();
+            assert!(named.contains("cluster=%q, namespace=%q, job=%q"), "{file:?}: {named}");
+        }
+    }
+    assert!(joined > 30, "{joined}");
+    let (recording, readme) = (root().join("deploy/prometheus/rules/recording.yml"), root().join("README.md"));
+    for told in [recording, readme].map(|file| fs::read_to_string(file).unwrap()) {
+        let told = told.split("groups:\n").next().unwrap();
+        assert!(OF_A_POD.split(", ").all(|label| told.contains(label)));
     }
 }
 

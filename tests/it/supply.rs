@@ -51,6 +51,11 @@ pub fn release_files() -> Vec<PathBuf> {
     files
 }
 
+/// The version of the Debian package, where a release candidate is older than its release.
+pub fn package_version() -> String {
+    format!("{}-1", env!("CARGO_PKG_VERSION").replacen('-', "~", 1))
+}
+
 #[test]
 fn a_release_has_an_archive_a_package_their_sbom_and_checksums() {
     let (name, version, machine) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
@@ -58,7 +63,7 @@ fn a_release_has_an_archive_a_package_their_sbom_and_checksums() {
     let names: Vec<_> = files.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
     let archive = format!("{name}-{version}-{machine}-linux");
     let package = names.iter().find(|name| name.ends_with(".deb")).unwrap();
-    assert!(package.starts_with(&format!("{name}_{version}-1_")), "{package}");
+    assert!(package.starts_with(&format!("{name}_{}_", package_version())), "{package}");
     let (tar, sbom) = (format!("{archive}.tar.gz"), format!("{name}.cdx.json"));
     assert_eq!(names, ["SHA256SUMS", tar.as_str(), sbom.as_str(), package]);
     let mut checked = Command::new("sha256sum");
@@ -130,12 +135,116 @@ fn of_crate(component: &Value) -> String {
     format!("{} {}", component["name"].as_str().unwrap(), component["version"].as_str().unwrap())
 }
 
-/// Steps of all jobs.
-fn steps() -> Vec<Value> {
+/// What the workflow does.
+fn jobs() -> serde_json::Map<String, Value> {
     let workflow = fs::read_to_string(root().join(WORKFLOW)).unwrap();
     let workflow: Value = serde_saphyr::from_str(&workflow).unwrap();
-    let jobs = workflow["jobs"].as_object().unwrap();
-    jobs.values().flat_map(|job| job["steps"].as_array().unwrap().clone()).collect()
+    workflow["jobs"].as_object().unwrap().clone()
+}
+
+/// Steps of all jobs.
+fn steps() -> Vec<Value> {
+    jobs().values().flat_map(|job| job["steps"].as_array().unwrap().clone()).collect()
+}
+
+/// The script of a step.
+fn script(name: &str) -> String {
+    let step = steps().into_iter().find(|step| step["name"] == name).unwrap_or_else(|| panic!("no step {name:?}"));
+    step["run"].as_str().unwrap().to_owned()
+}
+
+/// `tests/run` asks for Debian's packages, and the compiler is the one of the image.
+#[test]
+fn the_workflow_tests_on_debian_with_the_images_compiler() {
+    let jobs = jobs();
+    let runs_tests = |job: &&Value| job["steps"].as_array().unwrap().iter().any(|step| step["run"] == "tests/run");
+    let job = jobs.values().find(runs_tests).unwrap();
+    let dockerfile = fs::read_to_string(root().join("deploy/docker/Dockerfile")).unwrap();
+    let base = dockerfile.lines().find_map(|line| line.strip_prefix("ARG RUST_IMAGE=")).unwrap();
+    assert_eq!(job["container"]["image"], base.replace("-slim", ""));
+    assert!(base.ends_with("-bookworm"), "{base}");
+    assert_eq!(job["defaults"]["run"]["shell"], "bash", "in a container it is sh");
+}
+
+/// On its way from a build to the registry. An archive of the OCI format would drop it.
+#[test]
+fn the_image_keeps_its_health_check() {
+    let (build, push) = (script("Build the image"), script("Push the image of both processors"));
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir_all(directory.path().join("release-files")).unwrap();
+    fs::create_dir_all(directory.path().join("built")).unwrap();
+    fs::write(
+        directory.path().join("Dockerfile"),
+        "FROM scratch\nCOPY file /\nHEALTHCHECK CMD [\"/program\", \"healthcheck\"]\n",
+    )
+    .unwrap();
+    fs::write(directory.path().join("file"), "").unwrap();
+    // An image of a file in place of the program's, a directory in place of the registry, one processor.
+    let build =
+        build.replace("deploy/docker/Dockerfile", "Dockerfile").replace("$(git rev-parse --short=12 HEAD)", "0");
+    let push = push.replace("\"docker://$name:${TAG#v}\"", "dir:pushed").replace("amd64 arm64", "amd64");
+    let script = format!(
+        "set -euo pipefail\n\
+         buildah() {{ command buildah --storage-driver=vfs --root=\"$PWD/storage\" --runroot=\"$PWD/run\" \"$@\"; }}\n\
+         {build}\nmkdir -p built/amd64\nmv release-files/* built/amd64\n{push}"
+    );
+    let mut bash = Command::new("bash");
+    bash.args(["-c", &script]).current_dir(&directory).env("TMPDIR", directory.path());
+    bash.env("BUILDAH_ISOLATION", "chroot").env("GITHUB_OUTPUT", "output");
+    let output = bash.envs([("PLATFORM", "amd64"), ("IMAGE", "registry.example/Image"), ("TAG", "v1.2.3")]).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    let pushed =
+        fs::read_dir(directory.path().join("pushed")).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap());
+    let config =
+        pushed.filter_map(|bytes| serde_json::from_slice::<Value>(&bytes).ok()).find(|json| json["rootfs"].is_object());
+    let config = &config.unwrap()["config"];
+    assert_eq!(config["Healthcheck"]["Test"], serde_json::json!(["CMD", "/program", "healthcheck"]), "{config}");
+    let told = fs::read_to_string(directory.path().join("output")).unwrap();
+    assert!(told.starts_with("name=registry.example/image\ndigest=sha256:"), "{told}");
+}
+
+/// What the forge's tool is told of a tag.
+fn released(tag: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let script = script("Make the release").replace("deploy/release/notes", "echo notes of");
+    let script = format!("set -euo pipefail\ngh() {{ echo \"$@\"; cat; }}\n{script}");
+    let mut bash = Command::new("bash");
+    let output = bash.args(["-c", &script]).current_dir(&directory).env("TAG", tag).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_candidate_is_no_release_for_everybody() {
+    let rest = |tag: &str| format!("--verify-tag --title {tag} --notes-file - files/*\nnotes of {}\n", &tag[1..]);
+    assert_eq!(released("v1.2.3"), format!("release create v1.2.3 {}", rest("v1.2.3")));
+    assert_eq!(released("v1.2.3-rc.1"), format!("release create v1.2.3-rc.1 --prerelease {}", rest("v1.2.3-rc.1")));
+}
+
+/// Checksums are of the names that are downloaded.
+#[test]
+fn files_of_a_release_have_names_that_the_forge_keeps() {
+    let directory = tempfile::tempdir().unwrap();
+    for (platform, architecture) in [("amd64", "x86_64"), ("arm64", "aarch64")] {
+        let built = directory.path().join("built").join(platform);
+        fs::create_dir_all(&built).unwrap();
+        let names =
+            [format!("name-1.2.3-rc.1-{architecture}-linux.tar.gz"), format!("name_1.2.3~rc.1-1_{platform}.deb")];
+        names.iter().for_each(|name| fs::write(built.join(name), name).unwrap());
+        fs::write(built.join("name.cdx.json"), "{}").unwrap();
+    }
+    let mut bash = Command::new("bash");
+    let gathered = bash.args(["-euo", "pipefail", "-c", &script("Gather the files")]).current_dir(&directory).output();
+    assert!(gathered.unwrap().status.success());
+    let sums = fs::read_to_string(directory.path().join("files/SHA256SUMS")).unwrap();
+    let names: Vec<_> = sums.lines().map(|line| line.split_once("  ").unwrap().1).collect();
+    let (amd64, arm64) = ("name_1.2.3.rc.1-1_amd64.deb", "name_1.2.3.rc.1-1_arm64.deb");
+    let archives = ["name-1.2.3-rc.1-aarch64-linux.tar.gz", "name-1.2.3-rc.1-x86_64-linux.tar.gz"];
+    assert_eq!(
+        names.into_iter().collect::<BTreeSet<_>>(),
+        BTreeSet::from([archives[0], archives[1], "name.cdx.json", amd64, arm64])
+    );
 }
 
 #[test]

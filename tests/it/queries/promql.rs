@@ -10,7 +10,20 @@ use remote_assistance_exporter::metrics::catalogue::{self, Kind};
 use remote_assistance_exporter::session::{EnrollmentState, Label, Os, Role, SessionType};
 
 /// Labels that every scraped series has or may have.
-const OF_TARGETS: [&str; 3] = ["job", "instance", "pod"];
+const OF_TARGETS: [&str; 12] = [
+    "job",
+    "cluster",
+    "namespace",
+    "instance",
+    "pod",
+    "node",
+    "statefulset_kubernetes_io_pod_name",
+    "apps_kubernetes_io_pod_index",
+    "controller_revision_hash",
+    "pod_template_hash",
+    "app_kubernetes_io_version",
+    "helm_sh_chart",
+];
 /// Labels of the recording rules.
 const OF_RECORDS: [&str; 2] = ["scope", "week"];
 /// Labels of `ALERTS`.
