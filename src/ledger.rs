@@ -39,7 +39,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::config::{Config, FirstRun, HelperLabel};
 use crate::session::{DeviceStates, Reject, SessionReport};
 use activity::Activity;
-pub use error::{CommitError, OpenError};
+pub use error::{CommitError, OpenError, ReconfigureError};
 use files::Files;
 pub use record::{SessionRecord, ticks, time};
 use salt::IdHash;

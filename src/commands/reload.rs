@@ -24,8 +24,8 @@ use super::signals::Hangups;
 use super::web_file::WebFile;
 use crate::clock;
 use crate::config::{self, Config, FirstRun};
-use crate::ledger::Settings;
 use crate::ledger::writer::{WriteError, Writer};
+use crate::ledger::{ReconfigureError, Settings};
 use crate::poll::{Changes, Supervisor, TenantPoll, reconcile};
 use crate::web::ReloadRequest;
 
@@ -89,7 +89,7 @@ enum ReloadError {
     /// Neither of the two can be put in force.
     #[error("{0}; and {1}")]
     Both(Box<Self>, String),
-    /// The ledger's task has ended.
+    /// The ledger refuses it, or its task has ended.
     #[error("{0}")]
     Writer(WriteError),
     #[error("reading the configuration takes over {} seconds; check the file system that it is on", LOADING.as_secs())]
@@ -224,8 +224,10 @@ impl Reloader {
 impl From<WriteError> for ReloadError {
     fn from(error: WriteError) -> Self {
         match error {
-            WriteError::Commit(error) => Self::Ledger { path: error.path, detail: error.detail },
-            ended => Self::Writer(ended),
+            WriteError::Commit(error) | WriteError::Reconfigure(ReconfigureError::Commit(error)) => {
+                Self::Ledger { path: error.path, detail: error.detail }
+            }
+            other => Self::Writer(other),
         }
     }
 }
@@ -274,10 +276,13 @@ mod tests {
     fn every_reason_is_one_line_with_the_remedy() {
         let detail = "No space left on device".to_owned();
         let commit = CommitError { path: "data/ledger.redb".into(), detail };
+        let path = "data/ledger.redb".into();
+        let moved = ReconfigureError::Moved { path, detail: "tenant contoso was taken out; import it".to_owned() };
         let source = Failure::Usage("tenant contoso: ca_file ca.pem: not found".to_owned());
         let reasons = [
             ReloadError::Refused(source),
-            WriteError::from(commit).into(),
+            WriteError::from(ReconfigureError::from(commit)).into(),
+            WriteError::from(moved).into(),
             WriteError::Ended.into(),
             ReloadError::Slow,
             ReloadError::Defect,
@@ -285,6 +290,7 @@ mod tests {
         assert_snapshot!(reasons.map(|reason| reason.to_string()).join("\n"), @"
         tenant contoso: ca_file ca.pem: not found
         data/ledger.redb: cannot take the configuration over (No space left on device); check free space and permissions, and the log
+        data/ledger.redb: tenant contoso was taken out; import it
         the ledger's writer has ended; see the log
         reading the configuration takes over 60 seconds; check the file system that it is on
         reading the configuration failed by a defect of the exporter; please report it with what standard error says

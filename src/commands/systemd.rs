@@ -1,5 +1,6 @@
 //! What a unit of `Type=notify` waits for: word that the program serves, that it is alive, and that it stops.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,19 +12,22 @@ use crate::status::Status;
 /// `/-/healthy` does; and at the stop, that it stops.
 pub(super) async fn tell(stop: CancellationToken, status: Arc<Status>) {
     notify(State::Ready);
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = stay_alive(&status) => {}
+    match patience() {
+        Some(patience) => tokio::select! {
+            () = stop.cancelled() => {}
+            never = stay_alive(&status, patience, || notify(State::Alive)) => match never {},
+        },
+        None => stop.cancelled().await,
     }
     notify(State::Stopping);
 }
 
-/// Twice in the time that `WatchdogSec=` allows, as long as no loop stalls. systemd then ends the program.
-async fn stay_alive(status: &Status) {
-    let Some(patience) = patience() else { return std::future::pending().await };
+/// Tells it twice in the time that `WatchdogSec=` allows, as long as no loop stalls. systemd then ends the
+/// program.
+async fn stay_alive(status: &Status, patience: Duration, tell: impl Fn()) -> Infallible {
     loop {
         if status.stalled().is_empty() {
-            notify(State::Alive);
+            tell();
         }
         tokio::time::sleep(patience / 2).await;
     }
@@ -64,3 +68,28 @@ fn notify(state: State) {
 
 #[cfg(not(target_os = "linux"))]
 fn notify(_: State) {}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_stalls_silences_the_word() {
+        const PATIENCE: Duration = Duration::from_secs(30);
+        let (status, told) = (Status::default(), Cell::new(0));
+        let go_on = async || {
+            told.set(0);
+            let alive = stay_alive(&status, PATIENCE, || told.set(told.get() + 1));
+            let _ = tokio::time::timeout(PATIENCE * 3 - PATIENCE / 4, alive).await;
+            told.get()
+        };
+        status.beat("polls", Duration::from_secs(3600));
+        assert_eq!(go_on().await, 6, "at once, and each half of the time");
+        status.beat("polls", Duration::ZERO);
+        assert_eq!(go_on().await, 0);
+        status.beat("polls", Duration::from_secs(3600));
+        assert_eq!(go_on().await, 6);
+    }
+}

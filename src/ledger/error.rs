@@ -83,6 +83,22 @@ pub struct CommitError {
     pub detail: String,
 }
 
+/// Settings that were not taken over. Those before stay in force.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReconfigureError {
+    /// What is new could not be written.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// A tenant is new whose counts went to another ledger.
+    #[error("{}: {detail}", path.display())]
+    Moved {
+        /// The ledger file.
+        path: PathBuf,
+        /// Which, and the remedy.
+        detail: String,
+    },
+}
+
 fn by(pid: Option<u32>) -> String {
     pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
 }

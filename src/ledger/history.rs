@@ -16,9 +16,8 @@ use super::files::{Copy, Files};
 use super::record::SessionRecord;
 use super::state::TenantState;
 use super::store::{Store, StoreError};
-use super::totals::{DURATION_BOUNDS, Totals};
+use super::totals::Totals;
 use super::{OpenError, Settings};
-use crate::config::HelperLabel;
 use crate::session::{EnrollmentState, Os, Role, SessionType};
 
 /// One tenant's totals, and the counted sessions that are known one by one.
@@ -125,13 +124,7 @@ pub fn read(directory: &Path) -> Result<Vec<PastTenant>, OpenError> {
 }
 
 fn tenants(store: &Store) -> Result<Vec<PastTenant>, StoreError> {
-    // The stored buckets are those that count; these stand in where a state has none.
-    let settings = Settings {
-        tenants: Vec::new(),
-        duration_bounds: DURATION_BOUNDS.to_vec(),
-        helper_label: HelperLabel::Off,
-        native_histograms: false,
-    };
+    let settings = Settings::of_nobody();
     let mut tenants = Vec::new();
     for (name, state) in store.tenants()? {
         let state = TenantState::read(&state, &settings, DateTime::UNIX_EPOCH)?;

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::state::{TenantState, number};
 use super::store::{Store, StoreError};
-use super::{CommitError, Ledger, Settings, Tenant};
+use super::{Ledger, ReconfigureError, Settings, Tenant};
 
 /// Tenants that were not configured so far.
 #[derive(Default)]
@@ -24,8 +24,13 @@ impl Ledger {
     ///
     /// Only what the file has nothing of yet is written, so a write whose outcome stays open loses nothing.
     /// Series that other settings start anew reach the file with the tenant's next batch, as after a restart.
-    pub fn reconfigure(&mut self, settings: Settings, now: DateTime<Utc>) -> Result<(), CommitError> {
-        self.try_reconfigure(settings, now).map_err(|error| self.failed(&error))
+    pub fn reconfigure(&mut self, settings: Settings, now: DateTime<Utc>) -> Result<(), ReconfigureError> {
+        self.try_reconfigure(settings, now).map_err(|error| match error {
+            moved @ StoreError::Moved { .. } => {
+                ReconfigureError::Moved { path: self.files.path().to_owned(), detail: moved.to_string() }
+            }
+            error => self.failed(&error).into(),
+        })
     }
 
     fn try_reconfigure(&mut self, settings: Settings, now: DateTime<Utc>) -> Result<(), StoreError> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Settings;
 use super::salt::Salt;
 use super::store::StoreError;
-use super::totals::{Histogram, Totals};
+use super::totals::{DURATION_BOUNDS, Histogram, Totals};
 use crate::config::HelperLabel;
 
 /// What is stored of a tenant beside its sessions.
@@ -40,6 +40,18 @@ pub struct TenantState {
 /// The number of a new tenant, after so many others. None is ever given twice: states are never removed.
 pub fn number(tenants: usize) -> Result<u32, StoreError> {
     u32::try_from(tenants).map_err(|_| StoreError::Corrupt("too many tenants".into()))
+}
+
+impl Settings {
+    /// To look at what is stored, whose buckets are those that count: these stand in where a state has none.
+    pub fn of_nobody() -> Self {
+        Self {
+            tenants: Vec::new(),
+            duration_bounds: DURATION_BOUNDS.to_vec(),
+            helper_label: HelperLabel::Off,
+            native_histograms: false,
+        }
+    }
 }
 
 impl TenantState {

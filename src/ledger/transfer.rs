@@ -18,9 +18,7 @@ use super::files::Files;
 use super::salt::Salt;
 use super::state::{TenantState, number};
 use super::store::{SCHEMA_VERSION, Store, StoreError, Tables};
-use super::totals::DURATION_BOUNDS;
 use super::{OpenError, Settings};
-use crate::config::HelperLabel;
 pub use error::{Damage, FileError, Standing, TransferError};
 use format::{FORMAT, Head, InSection, Reader, Section, VERSION, Writer};
 
@@ -128,7 +126,7 @@ impl Transfer {
                 let tenant = held.get(name).ok_or_else(|| self.no_tenant(name, &held))?;
                 let number = tenant.state.number;
                 tables.clear(number)?;
-                let gone = TenantState { moved: Some(now), ..TenantState::new(number, &settings(), now) };
+                let gone = TenantState { moved: Some(now), ..TenantState::new(number, &Settings::of_nobody(), now) };
                 tables.set_tenant(name, &gone.encode()?)?;
             }
             Ok(())
@@ -229,7 +227,7 @@ struct Held {
 
 impl Held {
     fn read(bytes: Vec<u8>) -> Result<Self, StoreError> {
-        Ok(Self { state: TenantState::read(&bytes, &settings(), DateTime::UNIX_EPOCH)?, bytes })
+        Ok(Self { state: TenantState::read(&bytes, &Settings::of_nobody(), DateTime::UNIX_EPOCH)?, bytes })
     }
 
     fn standing(&self) -> Standing {
@@ -337,15 +335,5 @@ impl Importing<'_, '_> {
             return Err(StoreError::Corrupt("a tenant that went is no export".to_owned()));
         }
         Ok(read)
-    }
-}
-
-/// The stored buckets are those that count; these stand in where a state has none.
-fn settings() -> Settings {
-    Settings {
-        tenants: Vec::new(),
-        duration_bounds: DURATION_BOUNDS.to_vec(),
-        helper_label: HelperLabel::Off,
-        native_histograms: false,
     }
 }

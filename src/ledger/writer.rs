@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tracing::error;
 
-use super::{Applied, Batch, CommitError, Ledger, Settings, Snapshot};
+use super::{Applied, Batch, CommitError, Ledger, ReconfigureError, Settings, Snapshot};
 
 /// Batches of different tenants in one transaction: bounds its memory and how long it takes.
 const MAX_GROUP: usize = 16;
@@ -39,12 +39,15 @@ pub struct Writer {
 /// What the scrapes read. Replaced whole after each commit; reading it waits for nothing.
 pub type Published = ArcSwap<Snapshot>;
 
-/// Why a batch did not reach the totals.
+/// Why a batch did not reach the totals, or settings were not taken over.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum WriteError {
     /// The commit failed.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// The settings are refused.
+    #[error(transparent)]
+    Reconfigure(#[from] ReconfigureError),
     /// A reload took the tenant away while its poll was under way.
     #[error("the tenant is no longer configured; nothing of this batch was counted")]
     NotConfigured,
@@ -55,7 +58,11 @@ pub enum WriteError {
 
 enum Request {
     Commit(Waiting),
-    Reconfigure { settings: Settings, now: DateTime<Utc>, reply: oneshot::Sender<Result<Arc<Snapshot>, CommitError>> },
+    Reconfigure {
+        settings: Settings,
+        now: DateTime<Utc>,
+        reply: oneshot::Sender<Result<Arc<Snapshot>, ReconfigureError>>,
+    },
 }
 
 /// A batch whose sender waits for what becomes of it.

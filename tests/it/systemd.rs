@@ -77,10 +77,11 @@ fn children_are_told_nothing_and_hold_no_socket() {
     let sockets = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
     let mut command = with_sockets(&arguments, sockets.map(OwnedFd::from));
     command.env("PATH", format!("{}:/usr/bin:/bin", lab.directory.path().display())).env("NOTIFY_SOCKET", "/nowhere");
+    command.env("WATCHDOG_USEC", "30000000");
     let exporter = Exporter::spawn_as_it_is(command);
     let told = wait_for("the child's word", || fs::read_to_string(&told).ok());
     assert!(told.contains("PATH=") && told.contains(" 0 -> "), "{told}");
-    for part in ["LISTEN_", "NOTIFY_SOCKET", "socket:"] {
+    for part in ["LISTEN_", "NOTIFY_SOCKET", "WATCHDOG_", "socket:"] {
         assert!(!told.contains(part), "{part}: {told}");
     }
     exporter.stop();
@@ -123,18 +124,23 @@ fn a_port_that_systemd_holds_for_it_is_told_with_the_flag_that_is_missing() {
     assert!(line.ends_with("systemd listens there for this program: add --web.systemd-socket\n"), "{line}");
 }
 
+/// What systemd is told next, who listens there.
+fn notified(path: &Path) -> impl Fn() -> String {
+    let systemd = UnixDatagram::bind(path).unwrap();
+    systemd.set_read_timeout(Some(PATIENCE)).unwrap();
+    move || {
+        let mut datagram = [0; 512];
+        let length = systemd.recv(&mut datagram).unwrap();
+        String::from_utf8_lossy(&datagram[..length]).into_owned()
+    }
+}
+
 #[test]
 fn systemd_is_told_when_it_serves_and_when_it_stops() {
     let (lab, mut arguments) = lab();
     arguments.pop();
     let path = lab.directory.path().join("notify");
-    let systemd = UnixDatagram::bind(&path).unwrap();
-    systemd.set_read_timeout(Some(PATIENCE)).unwrap();
-    let told = || {
-        let mut datagram = [0; 512];
-        let length = systemd.recv(&mut datagram).unwrap();
-        String::from_utf8_lossy(&datagram[..length]).into_owned()
-    };
+    let told = notified(&path);
     let mut command = Command::new(PROGRAM);
     command.args(&arguments).arg("--web.listen-address=127.0.0.1:0").env("NOTIFY_SOCKET", &path);
     let mut exporter = Exporter::spawn(command);
@@ -165,26 +171,16 @@ fn systemd_is_told_again_and_again_that_it_is_alive() {
     let (lab, mut arguments) = lab();
     arguments.pop();
     let path = lab.directory.path().join("notify");
-    let systemd = UnixDatagram::bind(&path).unwrap();
-    systemd.set_read_timeout(Some(PATIENCE)).unwrap();
-    let told = || {
-        let mut datagram = [0; 512];
-        let length = systemd.recv(&mut datagram).unwrap();
-        String::from_utf8_lossy(&datagram[..length]).into_owned()
-    };
+    let told = notified(&path);
     let mut command = Command::new(PROGRAM);
     command.args(&arguments).arg("--web.listen-address=127.0.0.1:0");
-    let exporter = Exporter::spawn(with_watchdog(command, &path));
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
+    let exporter = Exporter::spawn(command);
     assert_eq!(told(), "READY=1\n");
     for _ in 0..3 {
         assert_eq!(told(), "WATCHDOG=1\n");
     }
     exporter.stop();
-}
-
-fn with_watchdog(mut command: Command, socket: &Path) -> Command {
-    command.env("NOTIFY_SOCKET", socket).env("WATCHDOG_USEC", "200000");
-    command
 }
 
 /// Most exposure by systemd's count: a service without any limits has nearly a hundred.

@@ -7,10 +7,10 @@ use redb::backends::FileBackend;
 
 use super::faults::{Fuse, Fused, HEALTHY};
 use super::*;
-use crate::ledger::OpenError;
 use crate::ledger::files::{Files, Opener};
 use crate::ledger::store::moving::Row;
 use crate::ledger::transfer::{FileError, Outcome, Transfer, TransferError, verify};
+use crate::ledger::{OpenError, ReconfigureError};
 
 fn export(directory: &Path, tenants: &[&str]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -171,7 +171,8 @@ fn what_was_taken_out_is_not_polled_by_this_ledger_until_it_comes_back() {
     assert!(matches!(error, Err(TransferError::Open(OpenError::Moved { .. }))));
     let others = Settings { tenants: settings().tenants.split_off(1), ..settings() };
     let mut ledger = Ledger::open(source.path(), others, noon()).unwrap();
-    ledger.reconfigure(settings(), noon()).unwrap_err();
+    let error = ledger.reconfigure(settings(), noon()).unwrap_err();
+    assert!(matches!(error, ReconfigureError::Moved { .. }), "{error}");
     assert_eq!(ledger.snapshot().tenants.len(), 1, "the settings before stay in force");
     drop(ledger);
 

@@ -43,8 +43,8 @@ pub fn image() {
         let dockerfile = fs::read_to_string(repository.join("deploy/docker/Dockerfile")).unwrap();
         let base = dockerfile.lines().find_map(|line| line.strip_prefix("ARG RUST_IMAGE=")).unwrap();
         let build = |arguments: &[&str], context: &Path| {
-            let isolation = ["bud", "--isolation=chroot", "--format=docker", "--pull-never"];
-            run(tool("buildah", "bud").args(&isolation[1..]).args(arguments).arg(context));
+            let how = ["--isolation=chroot", "--format=docker", "--pull-never"];
+            run(tool("buildah", "bud").args(how).args(arguments).arg(context));
         };
         fs::write(room().join("Base"), "FROM scratch\nCOPY . /\nENV PATH=/bin\n").unwrap();
         build(&[&format!("--tag={base}"), &format!("--file={}", room().join("Base").display())], &room().join("base"));
