@@ -5,9 +5,10 @@
 //!   before each: no scrape finds the numbers of the HTTP server as the one before left them. Beside it,
 //!   what the first scrape of a second costs, which reads the process anew, and the first one after a
 //!   poll, which encodes everything.
-//! - *serve*: scrapes a second of this server, beside a bare hyper server that returns the same bytes.
-//!   Both run in this process with the same clients, in turns, so that a busy machine slows both. The
-//!   server is whole: it counts its requests, reads the process each second, keeps its limits.
+//! - *serve*: scrapes a second of this server, beside a bare hyper server that returns the same bytes, headers included.
+//!   Both run in this process with the same clients, in turns, so that a busy machine slows both; the share is
+//!   the median of what it is in each pair of turns. The server is whole: it counts its requests, reads the
+//!   process each second, keeps its limits.
 //!
 //! Only ratios within one run mean anything: machines differ.
 
@@ -26,6 +27,7 @@ use bytes::Bytes;
 use chrono::DateTime;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use http::HeaderMap;
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -48,47 +50,51 @@ const TOOK: Duration = Duration::from_micros(20);
 const LEVEL: Compression = Compression::new(6);
 /// Clients that scrape at a time: as many as the machine has cores, twice.
 const CLIENTS: usize = 4;
-/// Turns of each server; the median counts.
-const TURNS: usize = 9;
-/// How long a turn and a measured encoding last.
-const TURN: Duration = Duration::from_millis(500);
+/// Pairs of turns.
+const TURNS: usize = 41;
+/// How long a turn lasts: a machine's other work comes and goes in longer times.
+const TURN: Duration = Duration::from_millis(100);
+/// How long an encoding is measured.
+const ENCODING: Duration = Duration::from_millis(500);
 
 fn main() {
     let tried = std::env::args().any(|argument| argument == "--test");
-    let (turns, turn) = if tried { (1, Duration::from_millis(20)) } else { (TURNS, TURN) };
+    let (turns, turn, encoding_for) =
+        if tried { (1, Duration::from_millis(20), Duration::from_millis(20)) } else { (TURNS, TURN, ENCODING) };
     for tenants in if tried { &TENANTS[..1] } else { &TENANTS[..] } {
         let exporter = Exporter::new(*tenants);
         let series = lines(&exporter.exposition.render(Wanted::default()).unwrap().bytes());
         for encoding in [Encoding::Identity, Encoding::Gzip] {
-            measure_encoding(&exporter, *tenants, series, encoding, turn);
+            measure_encoding(&exporter, *tenants, series, encoding, encoding_for);
         }
         for encoding in [Encoding::Identity, Encoding::Gzip] {
-            let (ours, bare) = serve(&exporter, encoding, turns, turn);
-            let share = 100.0 * ours / bare;
+            let pairs = serve(&exporter, encoding, turns, turn);
+            let of = |what: fn((f64, f64)) -> f64| median(pairs.iter().copied().map(what).collect());
+            let (ours, bare, share) = (of(|pair| pair.0), of(|pair| pair.1), of(|(ours, bare)| 100.0 * ours / bare));
             println!("serve {series} series, {encoding:?}: {ours:.0} scrapes/s, bare {bare:.0}: {share:.0} %");
         }
     }
 }
 
-fn measure_encoding(exporter: &Exporter, tenants: usize, series: usize, encoding: Encoding, turn: Duration) {
+fn measure_encoding(exporter: &Exporter, tenants: usize, series: usize, encoding: Encoding, at_least: Duration) {
     let Exporter { exposition, http, published, uptime } = exporter;
     let wanted = Wanted { encoding, ..Wanted::default() };
     let scrape = || {
         http.answered("/metrics", 200, TOOK);
         black_box(exposition.render(wanted).unwrap());
     };
-    let ours = time(turn, scrape);
-    let each_second = time(turn, || {
+    let ours = time(at_least, scrape);
+    let each_second = time(at_least, || {
         uptime.fetch_add(1, Ordering::SeqCst);
         scrape();
     });
-    let each_poll = time(turn, || {
+    let each_poll = time(at_least, || {
         let before = published.load();
         published.store(Arc::new(Snapshot { version: before.version + 1, ..Snapshot::clone(&before) }));
         scrape();
     });
     let gather = gather(tenants);
-    let crates = time(turn, || _ = black_box(encode(&gather(), encoding)));
+    let crates = time(at_least, || _ = black_box(encode(&gather(), encoding)));
     let times = crates.as_secs_f64() / ours.as_secs_f64();
     println!(
         "encode {series} series, {encoding:?}: {ours:.1?} (first of a second {each_second:.1?}, after a poll \
@@ -191,21 +197,18 @@ fn time(at_least: Duration, mut call: impl FnMut()) -> Duration {
     start.elapsed() / calls
 }
 
-/// Scrapes a second of this server and of the bare one: the medians of their turns.
-fn serve(exporter: &Exporter, encoding: Encoding, turns: usize, turn: Duration) -> (f64, f64) {
+/// Scrapes a second of this server and of the bare one, in each pair of turns.
+fn serve(exporter: &Exporter, encoding: Encoding, turns: usize, turn: Duration) -> Vec<(f64, f64)> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let _entered = runtime.enter();
     let stop = CancellationToken::new();
     let ours = start(exporter, &stop);
     let body: Bytes = exporter.exposition.render(Wanted { encoding, ..Wanted::default() }).unwrap().bytes().into();
-    let bare = start_bare(body);
-    let (mut of_ours, mut of_bare) = (Vec::new(), Vec::new());
-    for _ in 0..turns {
-        of_ours.push(scrapes_a_second(ours, encoding, turn));
-        of_bare.push(scrapes_a_second(bare, encoding, turn));
-    }
+    let bare = start_bare(headers(ours, encoding), body);
+    let take_turns = |_| (scrapes_a_second(ours, encoding, turn), scrapes_a_second(bare, encoding, turn));
+    let pairs = (0..turns).map(take_turns).collect();
     stop.cancel();
-    (median(of_ours), median(of_bare))
+    pairs
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -233,8 +236,17 @@ fn start(exporter: &Exporter, stop: &CancellationToken) -> SocketAddr {
     address
 }
 
+/// What this server says before a page, but what hyper says of itself.
+fn headers(ours: SocketAddr, encoding: Encoding) -> HeaderMap {
+    let mut buffer = vec![0; 1 << 18];
+    let head = scrape(&mut TcpStream::connect(ours).unwrap(), encoding, &mut buffer);
+    let lines = std::str::from_utf8(&buffer[..head]).unwrap().lines().skip(1).filter_map(|line| line.split_once(": "));
+    let lines = lines.filter(|(name, _)| !["content-length", "date"].contains(name));
+    lines.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+}
+
 /// hyper as its own documentation has it, and nothing else.
-fn start_bare(body: Bytes) -> SocketAddr {
+fn start_bare(headers: HeaderMap, body: Bytes) -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
@@ -242,10 +254,11 @@ fn start_bare(body: Bytes) -> SocketAddr {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let _ = stream.set_nodelay(true);
-            let body = body.clone();
+            let (headers, body) = (headers.clone(), body.clone());
             let service = service_fn(move |_| {
-                let body = body.clone();
-                async move { Ok::<_, Infallible>(http::Response::new(Full::new(body))) }
+                let mut answer = http::Response::new(Full::new(body.clone()));
+                *answer.headers_mut() = headers.clone();
+                async move { Ok::<_, Infallible>(answer) }
             });
             tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
@@ -274,8 +287,8 @@ fn scrapes_a_second(address: SocketAddr, encoding: Encoding, turn: Duration) -> 
     f64::from(scrapes) / start.elapsed().as_secs_f64()
 }
 
-/// One scrape on a connection that is kept.
-fn scrape(client: &mut TcpStream, encoding: Encoding, buffer: &mut [u8]) {
+/// One scrape on a connection that is kept; the length of the answer's head, with which the buffer begins.
+fn scrape(client: &mut TcpStream, encoding: Encoding, buffer: &mut [u8]) -> usize {
     let accept = if encoding == Encoding::Gzip { "Accept-Encoding: gzip\r\n" } else { "" };
     // In one packet, as every client sends it.
     let request = format!("GET /metrics HTTP/1.1\r\nHost: exporter\r\n{accept}\r\n");
@@ -291,6 +304,7 @@ fn scrape(client: &mut TcpStream, encoding: Encoding, buffer: &mut [u8]) {
     let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
     let mut left = length.parse::<usize>().unwrap() - (read - head);
     while left > 0 {
-        left -= client.read(buffer).unwrap();
+        left -= client.read(&mut buffer[head..]).unwrap();
     }
+    head
 }

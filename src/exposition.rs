@@ -94,10 +94,10 @@ impl Exposition {
     }
 
     fn put_together(&self, wanted: Wanted, cached: &[Arc<Encoded>]) -> prometheus::Result<Rendered> {
-        let live = self.0.live.bytes(wanted.format.lines())?;
+        let live = self.0.live.pieces(wanted.format.lines())?;
         let (content_encoding, body) = match wanted.encoding {
             Encoding::Identity => (None, plain(cached, live)),
-            Encoding::Gzip => (Some("gzip"), packed(cached, &live)?),
+            Encoding::Gzip => (Some("gzip"), packed(cached, &live.concat())?),
         };
         Ok(Rendered { content_type: wanted.format.content_type(wanted.escaping), content_encoding, body })
     }
@@ -116,8 +116,8 @@ impl Rendered {
     }
 }
 
-fn plain(cached: &[Arc<Encoded>], live: Vec<u8>) -> Vec<Bytes> {
-    cached.iter().map(|encoded| encoded.plain.clone()).chain([live.into()]).collect()
+fn plain(cached: &[Arc<Encoded>], live: Vec<Bytes>) -> Vec<Bytes> {
+    cached.iter().map(|encoded| encoded.plain.clone()).chain(live).collect()
 }
 
 fn packed(cached: &[Arc<Encoded>], live: &[u8]) -> std::io::Result<Vec<Bytes>> {

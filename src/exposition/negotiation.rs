@@ -4,6 +4,8 @@
 //! is also the answer to everything that cannot be read or met: a scraper that gets something
 //! it may understand is better off than one that gets 406.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use http::header::{ACCEPT, ACCEPT_ENCODING, AsHeaderName};
 use mediatype::{MediaType, MediaTypeList, Name, ReadParams};
@@ -35,9 +37,10 @@ impl Wanted {
 }
 
 /// A header's lines as one list. A line that is not ASCII is left out.
-fn joined(headers: &HeaderMap, name: impl AsHeaderName) -> String {
-    let lines: Vec<_> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
-    lines.join(",")
+fn joined(headers: &HeaderMap, name: impl AsHeaderName) -> Cow<'_, str> {
+    let mut lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
+    let first = Cow::Borrowed(lines.next().unwrap_or_default());
+    lines.fold(first, |joined, line| format!("{joined},{line}").into())
 }
 
 /// The format of the highest quality; among equals the one that is named more precisely than by a

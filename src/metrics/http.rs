@@ -35,6 +35,8 @@ struct Shared {
 struct Series {
     /// Another number after each series that is added; none ever goes.
     shape: u64,
+    /// How many requests were answered.
+    version: u64,
     durations: Sorted<Box<str>, Durations>,
     requests: Sorted<(u16, Box<str>), Requests>,
 }
@@ -47,12 +49,19 @@ struct Durations {
     /// Not cumulative; the last one is above every bound.
     counts: [u64; BOUNDS.len() + 1],
     nanoseconds: u64,
+    /// The version that changed it last.
+    changed: u64,
 }
 
 struct Requests {
     started: DateTime<Utc>,
     count: u64,
+    /// The version that changed it last.
+    changed: u64,
 }
+
+/// Numbers of one path's durations.
+const PLACES: usize = BOUNDS.len() + 3;
 
 impl HttpMetrics {
     /// Without any series yet. The clock tells when each begins.
@@ -82,8 +91,14 @@ impl HttpMetrics {
     /// A request was answered, `took` after it had come in.
     pub fn answered(&self, path: &str, code: u16, took: Duration) {
         let (mut series, now) = (self.series(), self.0.now);
-        series.durations(path, now).observe(took);
-        series.requests(path, code, now).count += 1;
+        series.version += 1;
+        let version = series.version;
+        let durations = series.durations(path, now);
+        durations.observe(took);
+        durations.changed = version;
+        let requests = series.requests(path, code, now);
+        requests.count += 1;
+        requests.changed = version;
     }
 
     fn series(&self) -> MutexGuard<'_, Series> {
@@ -113,17 +128,27 @@ impl Live for HttpMetrics {
         .collect()
     }
 
-    fn numbers(&self) -> Option<Numbers> {
+    fn numbers(&self, since: Option<u64>) -> Option<Numbers> {
         let series = self.series();
-        let samples = series.durations.len() * (BOUNDS.len() + 3) + 1 + series.requests.len();
-        let mut values = Vec::with_capacity(samples);
-        for (_, durations) in &series.durations {
-            values.extend(durations.cumulative().map(Number::Count));
-            values.extend([Number::Value(durations.seconds()), Number::Count(durations.count())]);
+        let is_other = |changed: u64| since.is_none_or(|since| changed > since);
+        let in_flight = series.durations.len() * PLACES;
+        let mut values = Vec::with_capacity(2 * PLACES);
+        for (row, (_, durations)) in series.durations.iter().enumerate() {
+            if is_other(durations.changed) {
+                values.extend(
+                    durations.numbers().into_iter().enumerate().map(|(at, number)| (row * PLACES + at, number)),
+                );
+            }
         }
-        values.push(Number::Value(self.in_flight()));
-        values.extend(series.requests.iter().map(|(_, requests)| Number::Value(requests.count as f64)));
-        Some(Numbers { shape: series.shape, values })
+        // Told without the lock, so no version tells when it changes.
+        values.push((in_flight, Number::Value(self.in_flight())));
+        for (row, (_, requests)) in series.requests.iter().enumerate() {
+            if is_other(requests.changed) {
+                values.push((in_flight + 1 + row, Number::Value(requests.count as f64)));
+            }
+        }
+        let places = in_flight + 1 + series.requests.len();
+        Some(Numbers { shape: series.shape, places, version: series.version, values })
     }
 }
 
@@ -147,7 +172,7 @@ impl Series {
     fn durations(&mut self, path: &str, now: fn() -> DateTime<Utc>) -> &mut Durations {
         let place = self.durations.binary_search_by(|(known, _)| (**known).cmp(path));
         let place = place.unwrap_or_else(|place| {
-            let durations = Durations { started: now(), counts: Default::default(), nanoseconds: 0 };
+            let durations = Durations { started: now(), counts: Default::default(), nanoseconds: 0, changed: 0 };
             self.durations.insert(place, (path.into(), durations));
             self.shape += 1;
             place
@@ -158,7 +183,7 @@ impl Series {
     fn requests(&mut self, path: &str, code: u16, now: fn() -> DateTime<Utc>) -> &mut Requests {
         let place = self.requests.binary_search_by(|((known, at), _)| (*known, &**at).cmp(&(code, path)));
         let place = place.unwrap_or_else(|place| {
-            self.requests.insert(place, ((code, path.into()), Requests { started: now(), count: 0 }));
+            self.requests.insert(place, ((code, path.into()), Requests { started: now(), count: 0, changed: 0 }));
             self.shape += 1;
             place
         });
@@ -173,15 +198,22 @@ impl Durations {
         self.nanoseconds += u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
     }
 
-    fn cumulative(&self) -> impl Iterator<Item = u64> {
-        self.counts.iter().scan(0, |below, count| {
-            *below += count;
-            Some(*below)
+    /// The last one is of all.
+    fn cumulative(&self) -> [u64; BOUNDS.len() + 1] {
+        let mut below = 0;
+        self.counts.map(|count| {
+            below += count;
+            below
         })
     }
 
-    fn count(&self) -> u64 {
-        self.counts.iter().sum()
+    fn numbers(&self) -> [Number; PLACES] {
+        let cumulative = self.cumulative();
+        std::array::from_fn(|at| match cumulative.get(at) {
+            Some(count) => Number::Count(*count),
+            None if at == cumulative.len() => Number::Value(self.seconds()),
+            None => Number::Count(cumulative[BOUNDS.len()]),
+        })
     }
 
     fn seconds(&self) -> f64 {
@@ -190,7 +222,8 @@ impl Durations {
 
     fn sample(&self, path: &str) -> proto::Metric {
         // Without the bucket `+Inf`, as in `families`.
-        let buckets = BOUNDS.iter().zip(self.cumulative()).map(|(bound, count)| {
+        let cumulative = self.cumulative();
+        let buckets = BOUNDS.iter().zip(cumulative).map(|(bound, count)| {
             let mut bucket = Bucket::default();
             bucket.set_upper_bound(*bound);
             bucket.set_cumulative_count(count);
@@ -198,7 +231,7 @@ impl Durations {
         });
         let mut sample = Histogram::default();
         sample.set_bucket(buckets.collect());
-        sample.set_sample_count(self.count());
+        sample.set_sample_count(cumulative[BOUNDS.len()]);
         sample.set_sample_sum(self.seconds());
         wire::set_histogram_created(&mut sample, self.started);
         let mut metric = proto::Metric::from_label(vec![label(catalogue::PATH, path)]);
@@ -293,9 +326,31 @@ mod tests {
     }
 
     #[test]
+    fn numbers_since_a_version_are_those_that_changed_since() {
+        let http = HttpMetrics::new(began).unwrap();
+        for path in ["a", "b", "c"] {
+            http.declare(path, &[200, 404]);
+        }
+        http.answered("a", 200, Duration::ZERO);
+        let all = http.numbers(None).unwrap();
+        assert_eq!(all.values.iter().map(|(place, _)| *place).collect::<Vec<_>>(), (0..all.places).collect::<Vec<_>>());
+        assert_eq!(all.places, 3 * PLACES + 1 + 6);
+        let since = |version| http.numbers(Some(version)).unwrap();
+        let nothing = since(all.version);
+        assert_eq!(nothing.values, [(3 * PLACES, Number::Value(0.0))]);
+        http.answered("b", 404, Duration::from_secs(2));
+        let some = since(nothing.version);
+        let changed: Vec<_> = (PLACES..2 * PLACES).chain([3 * PLACES, 3 * PLACES + 1 + 4]).collect();
+        assert_eq!(some.values.iter().map(|(place, _)| *place).collect::<Vec<_>>(), changed);
+        let now = http.numbers(None).unwrap();
+        assert!(some.values.iter().all(|value| now.values.contains(value)), "{some:?}");
+        assert_eq!((some.shape, some.places, some.version), (now.shape, now.places, now.version));
+    }
+
+    #[test]
     fn the_shape_changes_with_each_series_and_not_with_numbers() {
         let http = HttpMetrics::new(began).unwrap();
-        let shape = || http.numbers().unwrap().shape;
+        let shape = || http.numbers(None).unwrap().shape;
         let mut shapes = vec![shape()];
         http.declare("/metrics", &[200]);
         shapes.push(shape());

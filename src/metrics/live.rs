@@ -8,20 +8,25 @@ pub trait Live: Send + Sync + 'static {
     /// The families, sorted by name, each in this part alone.
     fn gather(&self) -> Vec<MetricFamily>;
 
-    /// The numbers alone, where they can be told from what is around them.
-    fn numbers(&self) -> Option<Numbers> {
+    /// The numbers alone, where they can be told from what is around them: those that may be others than at a
+    /// version, or all.
+    fn numbers(&self, _since: Option<u64>) -> Option<Numbers> {
         None
     }
 }
 
-/// The numbers of all samples, in the order of [`Live::gather`]: those of a histogram are its buckets
-/// with the one of `+Inf`, its sum, its count.
+/// Numbers of samples. Their places count in the order of [`Live::gather`]: those of a histogram are its
+/// buckets with the one of `+Inf`, its sum, its count.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Numbers {
     /// The same as long as all samples are of the same series.
     pub shape: u64,
-    /// The numbers.
-    pub values: Vec<Number>,
+    /// How many places there are.
+    pub places: usize,
+    /// As of when these are the numbers.
+    pub version: u64,
+    /// Places and what stands there, in their order.
+    pub values: Vec<(usize, Number)>,
 }
 
 /// The number of a sample.
@@ -31,17 +36,6 @@ pub enum Number {
     Count(u64),
     /// Any other.
     Value(f64),
-}
-
-impl Number {
-    /// Whether both are the same text: as numbers, zero equals negative zero, and NaN not even itself.
-    pub fn is_written_as(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Count(one), Self::Count(other)) => one == other,
-            (Self::Value(one), Self::Value(other)) => one.to_bits() == other.to_bits(),
-            _ => false,
-        }
-    }
 }
 
 /// Rendered whole each time.

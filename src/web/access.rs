@@ -7,7 +7,7 @@ mod passwords;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rustls::ServerConfig;
@@ -32,9 +32,8 @@ pub struct Access {
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     tls: Option<TlsServer>,
-    door: Door,
-    /// Cancelled once another door is in force: nothing more is answered on connections that came by this one.
-    superseded: CancellationToken,
+    /// Nothing more is answered on connections that came by another.
+    door: Arc<Door>,
     headers: Vec<(HeaderName, HeaderValue)>,
     limiter: Option<Arc<Limiter>>,
     users: Users,
@@ -42,9 +41,17 @@ pub(super) struct Rules {
     passwords: Arc<Passwords>,
 }
 
+/// What connections come by: the same until other proofs are asked for.
+#[derive(Debug, Default)]
+pub(super) struct Door {
+    proofs: Proofs,
+    /// Cancelled once another door is in force.
+    superseded: CancellationToken,
+}
+
 /// What a connection has to prove before its first request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Door {
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Proofs {
     tls: bool,
     client_auth: ClientAuth,
     allowed_names: Vec<String>,
@@ -90,12 +97,11 @@ impl Access {
     /// [`AccessError`]; then the one before stays in force.
     pub fn replace(&self, config: &WebConfig) -> Result<(), AccessError> {
         let before = self.current();
-        let rules = Rules::new(config, &before)?;
-        if rules.door != before.door {
-            // First this: whoever sees the new rules sees as well that the old door is closed.
-            before.superseded.cancel();
+        let rules = Arc::new(Rules::new(config, &before)?);
+        self.current.store(rules.clone());
+        if !rules.stands_behind(&before.door) {
+            before.door.superseded.cancel();
         }
-        self.current.store(Arc::new(rules));
         self.replaced.send_replace(());
         Ok(())
     }
@@ -105,11 +111,10 @@ impl Access {
         self.replaced.subscribe()
     }
 
-    /// What the next connection's TLS is, `None` for plain HTTP, and what tells it to end: other rules ask
-    /// for other proofs.
-    pub(super) fn door(&self) -> (Option<Arc<ServerConfig>>, CancellationToken) {
+    /// What the next connection's TLS is, `None` for plain HTTP, and what it comes by.
+    pub(super) fn door(&self) -> (Option<Arc<ServerConfig>>, Arc<Door>) {
         let rules = self.current.load();
-        (rules.tls.as_ref().map(|tls| tls.config.clone()), rules.superseded.clone())
+        (rules.tls.as_ref().map(|tls| tls.config.clone()), rules.door.clone())
     }
 
     /// When the first of the certificates that are shown expires; `None` without TLS.
@@ -118,16 +123,16 @@ impl Access {
     }
 
     /// What is in force now. One request keeps to it from its beginning to its end.
-    pub(super) fn current(&self) -> Arc<Rules> {
-        self.current.load_full()
+    pub(super) fn current(&self) -> Guard<Arc<Rules>> {
+        self.current.load()
     }
 }
 
 impl Rules {
     fn new(config: &WebConfig, before: &Self) -> Result<Self, AccessError> {
         // Before the verifier reads the same: what changes in between is found by the next look.
-        let door = config.tls.as_ref().map(Door::of).unwrap_or_default();
-        let superseded = if door == before.door { before.superseded.clone() } else { CancellationToken::new() };
+        let proofs = config.tls.as_ref().map(Proofs::of).unwrap_or_default();
+        let door = if proofs == before.door.proofs { before.door.clone() } else { Arc::new(Door::asking(proofs)) };
         let tls = config.tls.as_ref().map(|tls| tls::server(tls, config.http2)).transpose()?;
         let limiter = config.rate_limit.map(|rate| match &before.limiter {
             Some(limiter) if limiter.rate() == rate => limiter.clone(),
@@ -136,12 +141,16 @@ impl Rules {
         Ok(Self {
             tls,
             door,
-            superseded,
             headers: config.headers.clone(),
             limiter,
             users: Users::new(&config.users, &before.users),
             passwords: before.passwords.clone(),
         })
+    }
+
+    /// Whether connections that came by this door have proved what is asked now.
+    pub fn stands_behind(&self, door: &Arc<Door>) -> bool {
+        Arc::ptr_eq(&self.door, door)
     }
 
     /// Whether a request of this client with these headers is answered. The rate limit comes first, as it does
@@ -153,7 +162,11 @@ impl Rules {
         if let Some(limiter) = &self.limiter {
             limiter.check().map_err(Refusal::TooMany)?;
         }
-        if self.users.is_empty() { Ok(()) } else { self.passwords.check(&self.users, client, headers).await }
+        if self.users.is_empty() {
+            return Ok(());
+        }
+        // Apart, so that requests which need no password are not as large as this.
+        Box::pin(self.passwords.check(&self.users, client, headers)).await
     }
 
     /// Statuses of answers to requests that are not admitted.
@@ -172,6 +185,17 @@ impl Rules {
 }
 
 impl Door {
+    fn asking(proofs: Proofs) -> Self {
+        Self { proofs, superseded: CancellationToken::new() }
+    }
+
+    /// Waits until another door is in force.
+    pub async fn superseded(&self) {
+        self.superseded.cancelled().await;
+    }
+}
+
+impl Proofs {
     fn of(tls: &TlsConfig) -> Self {
         // What cannot be read is refused, with its reason, where the verifier is made.
         let authorities = tls.client_authorities.as_ref().and_then(|source| source.read().ok());

@@ -18,7 +18,7 @@ pub(super) struct Pieces {
     /// The piece that is sent next is the last one here.
     pieces: Vec<Bytes>,
     left: usize,
-    held: Vec<Box<dyn Any + Send + Sync>>,
+    held: Box<dyn Any + Send + Sync>,
 }
 
 impl Body {
@@ -28,15 +28,12 @@ impl Body {
         pieces.retain(|piece| !piece.is_empty());
         let left = pieces.iter().map(Bytes::len).sum();
         pieces.reverse();
-        Self((left > 0).then_some(Pieces { pieces, left, held: vec![Box::new(held)] }))
+        Self((left > 0).then(|| Pieces { pieces, left, held: Box::new(held) }))
     }
 
     /// The same, with more to give back at the same time.
-    pub fn holding(mut self, more: impl Send + Sync + 'static) -> Self {
-        if let Some(pieces) = &mut self.0 {
-            pieces.held.push(Box::new(more));
-        }
-        self
+    pub fn holding(self, more: impl Send + Sync + 'static) -> Self {
+        Self(self.0.map(|pieces| Pieces { held: Box::new((pieces.held, more)), ..pieces }))
     }
 }
 

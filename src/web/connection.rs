@@ -19,11 +19,11 @@ use tracing::{debug, info, warn};
 
 use super::Server;
 use super::listen::Listener;
-use driving::{Ends, drive};
+use driving::drive;
 use slots::Slots;
 
 pub(super) use shares::{Full, Place, Shares};
-pub(super) use slots::{Answering, Client};
+pub(super) use slots::{Answering, Client, Occupant};
 
 /// The first and the longest pause after the system could give no connection, as when it is out of
 /// descriptors: short enough for the next scrape, long enough not to burn a core.
@@ -32,12 +32,8 @@ const ACCEPT_PAUSE: std::ops::RangeInclusive<Duration> = Duration::from_millis(1
 /// Accepts on every listener until the stop, then waits for what is in flight.
 pub(super) async fn accept_all(listeners: Vec<Listener>, stop: CancellationToken, server: Arc<Server>) {
     let drain = server.state.limits.drain;
-    let acceptor = Acceptor {
-        slots: Slots::new(server.state.limits.connections),
-        open: TaskTracker::new(),
-        ends: Ends { stop, cut: CancellationToken::new() },
-        server,
-    };
+    let acceptor =
+        Acceptor { slots: Slots::new(server.state.limits.connections), open: TaskTracker::new(), stop, server };
     let mut loops = JoinSet::new();
     for listener in listeners {
         loops.spawn(acceptor.clone().accept(listener));
@@ -46,7 +42,7 @@ pub(super) async fn accept_all(listeners: Vec<Listener>, stop: CancellationToken
     acceptor.open.close();
     if time::timeout(drain, acceptor.open.wait()).await.is_err() {
         warn!(connections = acceptor.open.len(), "Connections did not end in time and are cut");
-        acceptor.ends.cut.cancel();
+        acceptor.slots.cut();
         acceptor.open.wait().await;
     }
 }
@@ -57,7 +53,7 @@ struct Acceptor {
     slots: Arc<Slots>,
     /// The connections' tasks.
     open: TaskTracker,
-    ends: Ends,
+    stop: CancellationToken,
 }
 
 impl Acceptor {
@@ -69,7 +65,7 @@ impl Acceptor {
                     Ok((stream, address)) => {
                         pause = *ACCEPT_PAUSE.start();
                         let Ok(slot) = self.slots.take(address.into()).await else { return };
-                        self.open.spawn(drive(stream, slot, self.ends.clone(), self.server.clone()));
+                        self.open.spawn(drive(stream, slot, self.stop.clone(), self.server.clone()));
                     }
                     Err(error) if concerns_one_connection(&error) => {
                         debug!(%error, "A connection ended before it began")
@@ -88,7 +84,7 @@ impl Acceptor {
             }
         };
         tokio::select! {
-            () = self.ends.stop.cancelled() => info!("Listening no more"),
+            () = self.stop.cancelled() => info!("Listening no more"),
             () = accept => {}
         }
     }

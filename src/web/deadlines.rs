@@ -1,29 +1,65 @@
-//! A connection whose client must hurry: it fails where a request is not answered, or an answer not
-//! read, in time. (Idleness between requests is hyper's to see: it alone knows where they end.)
+//! A connection whose client must hurry: it fails where no request comes, a request is not complete, or an
+//! answer not read, in time.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// A stream with a deadline for each request and each answer. A client that sends or reads a byte now
-/// and then does not move it.
+use super::Limits;
+
+/// A stream with a deadline for what its client has to do next. A client that sends or reads a byte now and
+/// then does not move it.
+///
+/// hyper has a timer of its own for idleness and headers, but makes it anew for each request, for which it may
+/// wake a thread that sleeps until the timers before.
 #[derive(Debug)]
 pub(super) struct Deadlines<T> {
     io: T,
-    /// Runs from the first byte of a request until the server reads no more of it: hyper does not read while
-    /// an answer is made, so how long that takes is no client's fault.
-    request: Deadline,
-    /// Runs from the first time that the client's system takes no more to the answer's last byte.
-    response: Deadline,
+    limits: Limits,
+    phase: Phase,
+    /// Goes off at the phase's deadline or before it; then it is set anew.
+    timer: Pin<Box<Sleep>>,
+}
+
+/// Who is waited for, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The client, to ask for something.
+    Idle(Instant),
+    /// The client, to send the rest of its request. Runs from the first byte until the server reads no more
+    /// of it: hyper does not read while an answer is made, so how long that takes is no client's fault.
+    Request(Instant),
+    /// This server.
+    Answer,
+    /// The client, to read. Runs from the first time that its system takes no more to the answer's last byte.
+    Reader(Instant),
 }
 
 impl<T> Deadlines<T> {
-    pub(super) fn new(io: T, request: Duration, response: Duration) -> Self {
-        Self { io, request: Deadline::new(request), response: Deadline::new(response) }
+    pub(super) fn new(io: T, limits: &Limits) -> Self {
+        let idle = Instant::now() + limits.idle;
+        let timer = Box::pin(tokio::time::sleep_until(idle));
+        Self { io, limits: *limits, phase: Phase::Idle(idle), timer }
+    }
+
+    /// Fails once the phase has lasted too long.
+    fn hurry<R>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        let (Phase::Idle(deadline) | Phase::Request(deadline) | Phase::Reader(deadline)) = self.phase else {
+            return Poll::Pending;
+        };
+        loop {
+            if self.timer.deadline() > deadline {
+                self.timer.as_mut().reset(deadline);
+            }
+            ready!(self.timer.as_mut().poll(cx));
+            if self.timer.deadline() == deadline {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.timer.as_mut().reset(deadline);
+        }
     }
 }
 
@@ -31,16 +67,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Deadlines<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        match Pin::new(&mut this.io).poll_read(cx, buf) {
-            Poll::Pending => this.request.poll(cx),
-            Poll::Ready(Ok(())) => {
-                if buf.filled().len() > before {
-                    this.request.start();
-                }
-                Poll::Ready(Ok(()))
-            }
-            failed => failed,
+        let Poll::Ready(read) = Pin::new(&mut this.io).poll_read(cx, buf) else { return this.hurry(cx) };
+        if buf.filled().len() > before && matches!(this.phase, Phase::Idle(_)) {
+            this.phase = Phase::Request(Instant::now() + this.limits.request);
         }
+        Poll::Ready(read)
     }
 }
 
@@ -50,7 +81,9 @@ impl<T: AsyncWrite + Unpin> Deadlines<T> {
         cx: &mut Context<'_>,
         write: impl FnOnce(Pin<&mut T>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        self.request.stop();
+        if matches!(self.phase, Phase::Idle(_) | Phase::Request(_)) {
+            self.phase = Phase::Answer;
+        }
         match write(Pin::new(&mut self.io), cx) {
             Poll::Pending => self.wait_for_reader(cx),
             // No end yet: the answer may have more.
@@ -58,27 +91,12 @@ impl<T: AsyncWrite + Unpin> Deadlines<T> {
         }
     }
 
-    /// TLS takes what it is given to write and holds it back; that the client's system takes no more shows
-    /// in the flush alone.
-    fn poll_send_all(
-        &mut self,
-        cx: &mut Context<'_>,
-        send: impl FnOnce(Pin<&mut T>, &mut Context<'_>) -> Poll<io::Result<()>>,
-    ) -> Poll<io::Result<()>> {
-        match send(Pin::new(&mut self.io), cx) {
-            Poll::Pending => self.wait_for_reader(cx),
-            sent => {
-                self.response.stop();
-                sent
-            }
-        }
-    }
-
     /// Fails once the answer has waited too long.
     fn wait_for_reader<R>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
-        self.response.start();
-        ready!(self.response.poll(cx))?;
-        Poll::Pending
+        if self.phase == Phase::Answer {
+            self.phase = Phase::Reader(Instant::now() + self.limits.response);
+        }
+        self.hurry(cx)
     }
 }
 
@@ -99,63 +117,49 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Deadlines<T> {
         self.io.is_write_vectored()
     }
 
-    /// hyper flushes when it has nothing left to write, so a flush that ends is the end of an answer.
+    /// hyper flushes when it has nothing left to write, so a flush that ends is the end of an answer, if one
+    /// was written. TLS takes what it is given to write and holds it back; that the client's system takes no
+    /// more shows here alone.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().poll_send_all(cx, |io, cx| io.poll_flush(cx))
+        let this = self.get_mut();
+        let Poll::Ready(flushed) = Pin::new(&mut this.io).poll_flush(cx) else { return this.wait_for_reader(cx) };
+        if matches!(this.phase, Phase::Answer | Phase::Reader(_)) {
+            this.phase = Phase::Idle(Instant::now() + this.limits.idle);
+        }
+        Poll::Ready(flushed)
     }
 
+    /// The farewell of TLS has to be read as an answer has.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().poll_send_all(cx, |io, cx| io.poll_shutdown(cx))
-    }
-}
-
-#[derive(Debug)]
-struct Deadline {
-    limit: Duration,
-    running: bool,
-    timer: Pin<Box<Sleep>>,
-}
-
-impl Deadline {
-    fn new(limit: Duration) -> Self {
-        Self { limit, running: false, timer: Box::pin(tokio::time::sleep(limit)) }
-    }
-
-    /// Starts it, unless it is running already.
-    fn start(&mut self) {
-        if !self.running {
-            self.running = true;
-            self.timer.as_mut().reset(Instant::now() + self.limit);
+        let this = self.get_mut();
+        let Poll::Pending = Pin::new(&mut this.io).poll_shutdown(cx)? else { return Poll::Ready(Ok(())) };
+        if !matches!(this.phase, Phase::Reader(_)) {
+            this.phase = Phase::Answer;
         }
-    }
-
-    fn stop(&mut self) {
-        self.running = false;
-    }
-
-    /// Fails once the deadline has passed.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.running {
-            return Poll::Pending;
-        }
-        ready!(self.timer.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        this.wait_for_reader(cx)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter, DuplexStream};
 
     use super::*;
 
+    const IDLE: Duration = Duration::from_secs(75);
     const REQUEST: Duration = Duration::from_secs(10);
     const RESPONSE: Duration = Duration::from_secs(30);
     const PIPE_BYTES: usize = 64;
 
+    fn limits() -> Limits {
+        Limits { idle: IDLE, request: REQUEST, response: RESPONSE, ..Limits::default() }
+    }
+
     fn pair() -> (Deadlines<DuplexStream>, DuplexStream) {
         let (server, client) = tokio::io::duplex(PIPE_BYTES);
-        (Deadlines::new(server, REQUEST, RESPONSE), client)
+        (Deadlines::new(server, &limits()), client)
     }
 
     #[tokio::test(start_paused = true)]
@@ -181,16 +185,46 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_idle_connection_has_no_deadline_here() {
+    async fn a_connection_is_cut_where_nothing_is_asked_for() {
         let (mut server, mut client) = pair();
-        let late = tokio::time::timeout(10 * REQUEST, server.read_u8()).await;
-        assert!(late.is_err(), "{late:?}");
+        for _ in 0..3 {
+            tokio::time::sleep(IDLE / 2).await;
+            client.write_all(b"?").await.unwrap();
+            server.read_u8().await.unwrap();
+            // However long the answer takes to be made.
+            tokio::time::sleep(IDLE / 2).await;
+            server.write_all(b"!").await.unwrap();
+            server.flush().await.unwrap();
+            client.read_u8().await.unwrap();
+            let early = tokio::time::timeout(Duration::ZERO, server.read_u8()).await;
+            assert!(early.is_err(), "{early:?}");
+        }
+        let answered = Instant::now();
+        // A flush of nothing ends no answer.
+        tokio::time::sleep(IDLE / 2).await;
+        server.flush().await.unwrap();
+        assert_eq!(server.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(answered.elapsed(), IDLE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_new_is_cut_where_nothing_is_asked_for() {
+        let (mut server, _client) = pair();
+        let start = Instant::now();
+        assert_eq!(server.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(start.elapsed(), IDLE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flush_amid_a_request_gives_it_no_more_time() {
+        let (mut server, mut client) = pair();
         client.write_all(b"?").await.unwrap();
         server.read_u8().await.unwrap();
-        server.write_all(b"!").await.unwrap();
+        let start = Instant::now();
+        tokio::time::sleep(REQUEST / 2).await;
         server.flush().await.unwrap();
-        let late = tokio::time::timeout(10 * REQUEST, server.read_u8()).await;
-        assert!(late.is_err(), "an answer ends the request's deadline: {late:?}");
+        assert_eq!(server.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(start.elapsed(), REQUEST);
     }
 
     #[tokio::test(start_paused = true)]
@@ -212,7 +246,7 @@ mod tests {
     /// A stream that, as TLS does, takes whatever is written and sends it in the flush, and its client.
     fn holding_back() -> (Deadlines<BufWriter<DuplexStream>>, DuplexStream) {
         let (server, client) = tokio::io::duplex(PIPE_BYTES);
-        (Deadlines::new(BufWriter::with_capacity(100 * PIPE_BYTES, server), REQUEST, RESPONSE), client)
+        (Deadlines::new(BufWriter::with_capacity(100 * PIPE_BYTES, server), &limits()), client)
     }
 
     #[tokio::test(start_paused = true)]

@@ -47,12 +47,12 @@ pub(super) async fn serve<T, F, A>(
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     F: Fn(Request<Incoming>) -> A,
-    A: Future<Output = Response<Body>> + Send + 'static,
+    A: Future<Output = Result<Response<Body>, Infallible>> + Send + 'static,
 {
     let answers = Arc::new(Answers::new());
     let service = service_fn(|request| {
         let (open, answer) = (answers.begin(), answer(request));
-        async move { Ok::<_, Infallible>(answer.await.map(|body| body.holding(open))) }
+        async move { Ok::<_, Infallible>(answer.await?.map(|body| body.holding(open))) }
     });
     let mut connection = pin!(builder(limits).serve_connection(TokioIo::new(stream), service));
     tokio::select! {

@@ -1,5 +1,6 @@
 //! The routes, and what answers each of them.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -7,12 +8,11 @@ use std::time::Instant;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use tokio_util::sync::CancellationToken;
 
-use super::access::Rules;
+use super::access::{Door, Rules};
 use super::answer::{Answer, RETRY_AFTER_SECONDS};
 use super::body::Body;
-use super::connection::{Answering, Client, Full, Place};
+use super::connection::{Client, Full, Occupant, Place};
 use super::reload::reload;
 use super::status::StatusPage;
 use super::{Server, landing, refusal, request};
@@ -129,16 +129,22 @@ pub fn check_telemetry_path(path: &str) -> Result<(), InvalidTelemetryPath> {
     Err(InvalidTelemetryPath { why })
 }
 
-/// Answers one request; refuses it where the connection may not begin an answer, or came by a door that is
-/// `superseded`. Its body is dropped
-/// unread, upon which hyper closes the connection after the answer, or skips what has come already.
+/// What a request comes by.
+pub(super) struct Connection {
+    pub(super) server: Arc<Server>,
+    pub(super) occupant: Arc<Occupant>,
+    pub(super) door: Arc<Door>,
+}
+
+/// Answers one request; refuses it where the connection may not begin an answer, or came by a door that is no
+/// longer in force. Its body is dropped unread, upon which hyper closes the connection after the answer, or skips what has come already.
 pub(super) async fn answer(
-    server: Arc<Server>,
+    connection: Arc<Connection>,
     request: Request<Incoming>,
-    answering: Option<Answering>,
-    superseded: CancellationToken,
-) -> Response<Body> {
+) -> Result<Response<Body>, Infallible> {
     let arrived = Instant::now();
+    let Connection { server, occupant, door } = &*connection;
+    let answering = occupant.begin();
     let in_flight = server.state.http.begin();
     let access = server.state.access.current();
     let route = server.routes.find(request.uri().path());
@@ -146,15 +152,15 @@ pub(super) async fn answer(
         None => refusal::crowded(request.version()),
         // The rules of this moment take for granted what their own connections have proved. (HTTP/2 takes
         // streams until the client has heard the farewell.)
-        Some(_) if superseded.is_cancelled() => refusal::superseded(request.version()),
-        Some(answering) => checked(&server, &access, route, &request, answering.client()).await,
+        Some(_) if !access.stands_behind(door) => refusal::superseded(request.version()),
+        Some(answering) => checked(server, &access, route, &request, answering.client()).await,
     };
     if request.method() == Method::HEAD {
         answer = answer.without_body();
     }
     access.decorate(&mut answer.headers);
     server.state.http.answered(server.routes.label(route), answer.status.as_u16(), arrived.elapsed());
-    answer.into_response((in_flight, answering))
+    Ok(answer.into_response((in_flight, answering)))
 }
 
 /// The answer to a request on a connection that may be answered.

@@ -88,9 +88,7 @@ fn ctrl_c_ends_a_stop_that_takes_too_long() {
     let (_lab, arguments) = lab(|_| {});
     for first in ["INT", "TERM"] {
         let mut exporter = Exporter::start(&arguments);
-        // Half a request: the drain waits for the rest of it.
-        let mut client = TcpStream::connect(exporter.address()).unwrap();
-        client.write_all(b"GET /metrics HTTP/1.1\r\nHo").unwrap();
+        let _readers = slow_readers(&mut exporter, 1);
         exporter.signal(first);
         exporter.wait_for_log(&["msg=Stopping", &format!("signal=SIG{first}")]);
         // A repeated SIGTERM is no impatience.
@@ -109,6 +107,19 @@ fn slow_reader(exporter: &mut Exporter) -> TcpStream {
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     client.write_all("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(ANSWERS).as_bytes()).unwrap();
     client
+}
+
+/// So many of them, each of which holds an answer that waits for it.
+fn slow_readers(exporter: &mut Exporter, readers: usize) -> Vec<TcpStream> {
+    let streams = (0..readers).map(|_| slow_reader(exporter)).collect();
+    let answered = |scrape: &Scrape| scrape.sum("exporter_http_requests_total", &["path=\"/metrics\""]);
+    wait_for("all of them to hold an answer", || {
+        let [first, second] = [exporter.scrape(), exporter.scrape()];
+        // Both count themselves in flight, and the first has been answered in between.
+        let stuck = first.value("exporter_http_requests_in_flight") >= (readers + 1) as f64;
+        (stuck && answered(&second) == answered(&first) + 1.0).then_some(())
+    });
+    streams
 }
 
 /// What comes until the server ends the connection, as answers with their headers. Whether the last is whole.
@@ -130,17 +141,9 @@ fn answers(mut client: TcpStream) -> (usize, bool) {
 /// Answers that are being read go out to their end; those that nobody reads are cut, and keep nobody.
 #[test]
 fn a_stop_waits_for_slow_readers_and_not_for_those_that_never_read() {
-    const READERS: usize = 4;
     let (_lab, arguments) = lab(|_| {});
     let mut exporter = Exporter::start(&arguments);
-    let mut readers: Vec<_> = (0..READERS).map(|_| slow_reader(&mut exporter)).collect();
-    let answered = |scrape: &Scrape| scrape.sum("exporter_http_requests_total", &["path=\"/metrics\""]);
-    wait_for("all of them to hold an answer", || {
-        let [first, second] = [exporter.scrape(), exporter.scrape()];
-        // Both count themselves in flight, and the first has been answered in between.
-        let stuck = first.value("exporter_http_requests_in_flight") >= (READERS + 1) as f64;
-        (stuck && answered(&second) == answered(&first) + 1.0).then_some(())
-    });
+    let mut readers = slow_readers(&mut exporter, 4);
     exporter.signal("TERM");
     exporter.wait_for_log(&["Listening no more"]);
     let (whole, complete) = answers(readers.pop().unwrap());

@@ -8,14 +8,15 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::super::body::Body;
 use super::super::deadlines::Deadlines;
-use super::super::{Limits, Server, http2, route, tls};
+use super::super::route::{self, Connection};
+use super::super::{Limits, Server, http2, tls};
 use super::slots::Slot;
 
 /// Prometheus sends seven; a browser behind a few proxies about thirty.
@@ -26,25 +27,16 @@ const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// are written from where they are.
 const MAX_BUFFER_BYTES: usize = 2 * MAX_HEADER_BYTES;
 
-/// What ends a connection, beside its client.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Ends {
-    /// No more requests.
-    pub(super) stop: CancellationToken,
-    /// No more anything.
-    pub(super) cut: CancellationToken,
-}
-
-/// Serves the requests of a connection until either side ends it. The slot is the last to go.
-pub(super) async fn drive<T>(stream: T, slot: Slot, ends: Ends, server: Arc<Server>)
+/// Serves the requests of a connection until either side ends it, with no more of them after the stop. The slot
+/// is the last to go.
+pub(super) async fn drive<T>(stream: T, slot: Slot, stop: CancellationToken, server: Arc<Server>)
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     tokio::select! {
         biased;
-        () = ends.cut.cancelled() => {}
-        () = slot.claimed() => debug!("A connection that waited made room for another"),
-        () = serve(stream, &slot, &ends.stop, &server) => {}
+        () = slot.must_close() => debug!("A connection was closed: it made room for another, or did not end in time"),
+        () = serve(stream, &slot, &stop, &server) => {}
     }
 }
 
@@ -53,16 +45,13 @@ where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let limits = &server.state.limits;
-    let occupant = slot.occupant();
-    let (tls, superseded) = server.state.access.door();
-    let answer = |request| {
-        let answering = occupant.begin();
-        route::answer(server.clone(), request, answering, superseded.clone())
-    };
+    let (tls, door) = server.state.access.door();
+    let connection = Arc::new(Connection { server: server.clone(), occupant: slot.occupant(), door });
+    let answer = |request| route::answer(connection.clone(), request);
     let mut end = pin!(async {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = superseded.cancelled() => debug!("A connection ends: the web configuration has changed what it asks of connections"),
+            () = connection.door.superseded() => debug!("A connection ends: the web configuration has changed what it asks of connections"),
         }
     });
     let result = match tls {
@@ -96,23 +85,16 @@ async fn serve_http1<T, F, A>(
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     F: Fn(Request<Incoming>) -> A,
-    A: Future<Output = Response<Body>>,
+    A: Future<Output = Result<Response<Body>, Infallible>>,
 {
-    let io = TokioIo::new(Deadlines::new(stream, limits.request, limits.response));
-    let service = service_fn(|request| {
-        let answer = answer(request);
-        async move { Ok::<_, Infallible>(answer.await) }
-    });
+    let io = TokioIo::new(Deadlines::new(stream, limits));
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        // Runs while a connection is idle as well: the time that `Deadlines` leaves open.
-        .header_read_timeout(limits.idle)
         .max_headers(MAX_HEADERS)
         .max_header_size(MAX_HEADER_BYTES)
         .max_buf_size(MAX_BUFFER_BYTES)
         // A client may close its side once it has asked, as `nc -N` does.
         .half_close(true)
-        .serve_connection(io, service);
+        .serve_connection(io, service_fn(answer));
     let mut connection = pin!(connection);
     tokio::select! {
         result = connection.as_mut() => result,

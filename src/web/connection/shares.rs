@@ -1,6 +1,6 @@
 //! Places that are few, and of which each client may take a share: so that none of them takes all.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Client;
@@ -18,7 +18,7 @@ pub(in crate::web) struct Shares {
 struct Taken {
     all: usize,
     /// Only those who have any: never more entries than places.
-    by_client: HashMap<Client, usize>,
+    by_client: BTreeMap<Client, usize>,
 }
 
 /// A place that is taken until this is dropped.

@@ -11,7 +11,7 @@
 //! client cannot fill the slots, they are at most half of them: see [`Occupant::begin`].
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,7 +19,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 /// Whose connections count together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::web) enum Client {
     /// Everybody who comes by a Unix socket: the kernel tells no address.
     Local,
@@ -45,20 +45,22 @@ pub(super) struct Slots {
     capacity: usize,
     /// One for each slot.
     permits: Arc<Semaphore>,
+    /// Every connection must close.
+    cut: CancellationToken,
     table: Mutex<Table>,
 }
 
 /// A connection's slot, free again when this is dropped: last of all that the connection has.
 #[derive(Debug)]
 pub(super) struct Slot {
-    occupant: Occupant,
-    claimed: CancellationToken,
+    occupant: Arc<Occupant>,
+    must_close: CancellationToken,
     _permit: OwnedSemaphorePermit,
 }
 
 /// The connection in a slot, as those know it who serve its requests.
-#[derive(Clone, Debug)]
-pub(super) struct Occupant {
+#[derive(Debug)]
+pub(in crate::web) struct Occupant {
     slots: Arc<Slots>,
     id: u64,
     client: Client,
@@ -66,11 +68,12 @@ pub(super) struct Occupant {
 
 /// An answer under way: from a complete request until nothing of the answer is left to be sent.
 #[derive(Debug)]
-pub(in crate::web) struct Answering(Occupant);
+pub(in crate::web) struct Answering(Arc<Occupant>);
 
 impl Slots {
     pub(super) fn new(capacity: usize) -> Arc<Self> {
-        Arc::new(Self { capacity, permits: Arc::new(Semaphore::new(capacity)), table: Mutex::default() })
+        let permits = Arc::new(Semaphore::new(capacity));
+        Arc::new(Self { capacity, permits, cut: CancellationToken::new(), table: Mutex::default() })
     }
 
     /// A slot for a connection of this client. Where none is left, one is claimed and this waits until
@@ -84,9 +87,15 @@ impl Slots {
                 self.permits.clone().acquire_owned().await?
             }
         };
-        let claimed = CancellationToken::new();
-        let id = self.table().enter(client, claimed.clone());
-        Ok(Slot { occupant: Occupant { slots: self.clone(), id, client }, claimed, _permit: permit })
+        let must_close = self.cut.child_token();
+        let id = self.table().enter(client, must_close.clone());
+        let occupant = Arc::new(Occupant { slots: self.clone(), id, client });
+        Ok(Slot { occupant, must_close, _permit: permit })
+    }
+
+    /// Has every connection closed, also those with an answer under way.
+    pub(super) fn cut(&self) {
+        self.cut.cancel();
     }
 
     /// Has a connection closed, as where the system has no descriptor left for another.
@@ -105,13 +114,13 @@ impl Slots {
 }
 
 impl Slot {
-    pub(super) fn occupant(&self) -> Occupant {
+    pub(super) fn occupant(&self) -> Arc<Occupant> {
         self.occupant.clone()
     }
 
-    /// Waits until the slot is claimed for another connection: this one must close.
-    pub(super) async fn claimed(&self) {
-        self.claimed.cancelled().await;
+    /// Waits until the connection must close: the slot is claimed for another one, or all are cut.
+    pub(super) async fn must_close(&self) {
+        self.must_close.cancelled().await;
     }
 }
 
@@ -125,7 +134,7 @@ impl Occupant {
     /// A complete request has come: until its answer is sent, the slot cannot be claimed. `None` where it
     /// has just been, and where half of all slots are taken by this client's connections that have answers
     /// under way: more of them would keep out everybody else for as long as it pleases not to read them.
-    pub(super) fn begin(&self) -> Option<Answering> {
+    pub(in crate::web) fn begin(self: &Arc<Self>) -> Option<Answering> {
         self.slots.table().begin(self.id, self.slots.share()).then(|| Answering(self.clone()))
     }
 }
@@ -164,8 +173,8 @@ impl Drop for Newcomer<'_> {
 /// The connections, and who waits for their slots.
 #[derive(Debug, Default)]
 struct Table {
-    connections: HashMap<u64, Connection>,
-    clients: HashMap<Client, Held>,
+    connections: BTreeMap<u64, Connection>,
+    clients: BTreeMap<Client, Held>,
     /// How often a connection began to wait: orders them without a clock.
     turn: u64,
     /// How many connections wait for a slot.
@@ -178,7 +187,7 @@ struct Table {
 struct Connection {
     client: Client,
     state: State,
-    claimed: CancellationToken,
+    must_close: CancellationToken,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,10 +208,10 @@ struct Held {
 }
 
 impl Table {
-    fn enter(&mut self, client: Client, claimed: CancellationToken) -> u64 {
+    fn enter(&mut self, client: Client, must_close: CancellationToken) -> u64 {
         let id = self.next_turn();
         self.clients.entry(client).or_default().connections += 1;
-        self.connections.insert(id, Connection { client, state: State::Waiting(id), claimed });
+        self.connections.insert(id, Connection { client, state: State::Waiting(id), must_close });
         id
     }
 
@@ -264,7 +273,7 @@ impl Table {
         });
         let Some((_, connection)) = first.max_by_key(|(order, _)| *order) else { return false };
         connection.state = State::Claimed;
-        connection.claimed.cancel();
+        connection.must_close.cancel();
         self.claimed += 1;
         true
     }

@@ -60,7 +60,7 @@ fn serve_one(stop: &CancellationToken) -> (JoinHandle<Served>, DuplexStream) {
     let stop = stop.clone();
     let served = tokio::spawn(async move {
         let start = Instant::now();
-        let page = |_| async { Response::new(Body::new(vec![Bytes::from(vec![b'x'; PAGE_BYTES])], ())) };
+        let page = |_| async { Ok(Response::new(Body::new(vec![Bytes::from(vec![b'x'; PAGE_BYTES])], ()))) };
         let result = serve(server, page, &limits(), stop.cancelled()).await;
         (result, start.elapsed())
     });

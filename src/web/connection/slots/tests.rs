@@ -23,7 +23,7 @@ fn take(slots: &Arc<Slots>, client: Client) -> Slot {
 }
 
 fn is_claimed(slot: &Slot) -> bool {
-    now(slot.claimed()).is_some()
+    now(slot.must_close()).is_some()
 }
 
 /// Which of them are claimed once somebody else wants a slot, and would go.
