@@ -327,7 +327,8 @@ fn one_line(message: &str) -> String {
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
         .filter(|line| !line.is_empty())
         .collect();
-    let line = parts.join("; ");
+    // A colon has its list on the lines below.
+    let line = parts.join("; ").replace(":; ", ": ");
     format!("{}; try --help", line.strip_prefix("error: ").unwrap_or(&line))
 }
 

@@ -6,6 +6,7 @@
 
 mod dns;
 pub mod engine;
+mod rootless;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

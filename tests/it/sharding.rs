@@ -216,7 +216,7 @@ fn what_does_not_fit_is_told_on_one_line() {
     refused(&moving, 64, &["--moving: one shard owns every tenant; give --total-shards"]);
     refused(&[&moving[..], &["--shard=0"]].concat(), 64, &["--moving: one shard owns every tenant"]);
     refused(&["ledger", "import", "x", STORAGE, "--total-shards=2", config], 64, &["Give --shard or --pod"]);
-    refused(&["ledger", "import", "x", STORAGE, "--replace"], 64, &["--tenant"]);
+    refused(&["ledger", "import", "x", STORAGE, "--replace"], 64, &["not provided: --tenant"]);
     let other = format!("--tenant={}", owned(&lab, 1)[0]);
     let misplaced = ["ledger", "import", "x", STORAGE, &other, "--shard=0", "--total-shards=2", config];
     refused(&misplaced, 64, &[&other, "of 2 shards it is another's than 0; import it there"]);

@@ -87,7 +87,7 @@ fn tool(name: &str, command: &str) -> Command {
 }
 
 #[track_caller]
-fn run(command: &mut Command) -> Output {
+pub fn run(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; tests/run installs it"));
     let said = || String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
     assert!(output.status.success(), "{command:?}: {}\n{}", output.status, said());
