@@ -5,10 +5,11 @@
 //!   before each: no scrape finds the numbers of the HTTP server as the one before left them. Beside it,
 //!   what the first scrape of a second costs, which reads the process anew, and the first one after a
 //!   poll, which encodes everything.
-//! - *serve*: scrapes a second of this server, beside a bare hyper server that returns the same bytes, headers included.
-//!   Both run in this process with the same clients, in turns, so that a busy machine slows both; the share is
-//!   the median of what it is in each pair of turns. The server is whole: it counts its requests, reads the
-//!   process each second, keeps its limits.
+//! - *serve*: scrapes a second of this server, beside a bare hyper server that returns the same bytes, headers
+//!   included. Both run in this process with the same clients, in turns, so that a busy machine slows both; the
+//!   share is the median of what it is in each pair of turns. The server is whole: it counts its requests and
+//!   keeps its limits. (It reads the process in each second's first scrape, of which a median tells nothing: see
+//!   *encode*.) The clients' work is part of both, so the server's own cost differs by more.
 //!
 //! Only ratios within one run mean anything: machines differ.
 

@@ -95,7 +95,8 @@ pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 pub struct Limits {
     /// Connections at a time. For each one more, one that is idle is closed.
     pub connections: usize,
-    /// From the first byte of a request to the last of its headers; not what the answer takes to be made.
+    /// From the first byte of a request to the last of its headers; not what the answer takes to be made. What
+    /// comes with the request before counts as idle until there is more of it.
     pub request: Duration,
     /// From the moment that an answer has to wait for its reader to its last byte.
     pub response: Duration,

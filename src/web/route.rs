@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use super::access::{Door, Rules};
 use super::answer::{Answer, RETRY_AFTER_SECONDS};
 use super::body::Body;
-use super::connection::{Client, Full, Occupant, Place};
+use super::connection::{Answering, Client, Full, Occupant, Place};
 use super::reload::reload;
 use super::status::StatusPage;
 use super::{Server, landing, refusal, request};
@@ -137,14 +137,15 @@ pub(super) struct Connection {
 }
 
 /// Answers one request; refuses it where the connection may not begin an answer, or came by a door that is no
-/// longer in force. Its body is dropped unread, upon which hyper closes the connection after the answer, or skips what has come already.
+/// longer in force. Its body is dropped unread, upon which hyper closes the connection after the answer, or skips
+/// what has come already.
 pub(super) async fn answer(
     connection: Arc<Connection>,
     request: Request<Incoming>,
+    answering: Option<Answering>,
 ) -> Result<Response<Body>, Infallible> {
     let arrived = Instant::now();
-    let Connection { server, occupant, door } = &*connection;
-    let answering = occupant.begin();
+    let Connection { server, door, .. } = &*connection;
     let in_flight = server.state.http.begin();
     let access = server.state.access.current();
     let route = server.routes.find(request.uri().path());

@@ -47,7 +47,11 @@ where
     let limits = &server.state.limits;
     let (tls, door) = server.state.access.door();
     let connection = Arc::new(Connection { server: server.clone(), occupant: slot.occupant(), door });
-    let answer = |request| route::answer(connection.clone(), request);
+    let answer = |request| {
+        // At once: from a complete request on, no other connection takes the slot.
+        let answering = connection.occupant.begin();
+        route::answer(connection.clone(), request, answering)
+    };
     let mut end = pin!(async {
         tokio::select! {
             () = stop.cancelled() => {}
@@ -89,6 +93,8 @@ where
 {
     let io = TokioIo::new(Deadlines::new(stream, limits));
     let connection = http1::Builder::new()
+        // `Deadlines` sees to that.
+        .header_read_timeout(None)
         .max_headers(MAX_HEADERS)
         .max_header_size(MAX_HEADER_BYTES)
         .max_buf_size(MAX_BUFFER_BYTES)
@@ -101,6 +107,38 @@ where
         () = end => {
             connection.as_mut().graceful_shutdown();
             connection.await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_says_no_more_is_cut_in_time() {
+        let [idle, request] = [75, 10].map(Duration::from_secs);
+        let limits = Limits { idle, request, ..Limits::default() };
+        let whole = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        for (said, answered, limit) in [(whole, true, idle), ("", false, idle), (&whole[..20], false, request)] {
+            let (server, mut client) = tokio::io::duplex(1 << 16);
+            let served = tokio::spawn(async move {
+                let page = |_| async { Ok(Response::new(Body::new(vec![Bytes::from_static(b"page")], ()))) };
+                serve_http1(server, page, &limits, std::future::pending()).await
+            });
+            let start = Instant::now();
+            client.write_all(said.as_bytes()).await.unwrap();
+            let mut read = Vec::new();
+            client.read_to_end(&mut read).await.unwrap();
+            assert_eq!((start.elapsed(), read.ends_with(b"page")), (limit, answered), "{said:?}");
+            // Silence between requests is no error.
+            assert!(served.await.unwrap().is_ok() || !answered, "{said:?}");
         }
     }
 }
