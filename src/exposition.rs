@@ -61,7 +61,7 @@ struct Parts {
 
 impl Exposition {
     /// Of parts that change seldom, and of one that changes with each scrape. No family is in two of
-    /// them.
+    /// them. What is told of a part by another comes after it.
     pub fn new(parts: Vec<Box<dyn Versioned>>, live: impl Live) -> Self {
         let cached = parts.into_iter().map(Cached::new).collect();
         Self(Arc::new(Parts { cached, live: Rendering::new(live) }))
@@ -78,8 +78,7 @@ impl Exposition {
         let packed =
             |encoded: &Arc<Encoded>| wanted.encoding == Encoding::Identity || encoded.compressed_already().is_some();
         // Each part is looked at once: a second look might meet a newer version that is not ready.
-        let cached: Vec<_> =
-            self.0.cached.iter().map(|part| part.ready(lines).filter(packed)).collect::<Option<_>>()?;
+        let cached = self.last_first(|part| part.ready(lines).filter(packed).ok_or(())).ok()?;
         Some(self.put_together(wanted, &cached))
     }
 
@@ -89,8 +88,16 @@ impl Exposition {
     /// Where a collector gives a family that has no name or no samples.
     pub fn render(&self, wanted: Wanted) -> prometheus::Result<Rendered> {
         let lines = wanted.format.lines();
-        let cached = self.0.cached.iter().map(|part| part.get(lines)).collect::<prometheus::Result<Vec<_>>>()?;
+        let cached = self.last_first(|part| part.get(lines))?;
         self.put_together(wanted, &cached)
+    }
+
+    /// Looks at the parts in such an order that none tells of what an earlier one does not show yet: a poll's
+    /// success is told after its sessions are shown.
+    fn last_first<E>(&self, look: impl Fn(&Cached) -> Result<Arc<Encoded>, E>) -> Result<Vec<Arc<Encoded>>, E> {
+        let mut cached = self.0.cached.iter().rev().map(look).collect::<Result<Vec<_>, E>>()?;
+        cached.reverse();
+        Ok(cached)
     }
 
     fn put_together(&self, wanted: Wanted, cached: &[Arc<Encoded>]) -> prometheus::Result<Rendered> {
@@ -225,6 +232,34 @@ mod tests {
             assert_eq!(ready.bytes(), first.bytes());
             assert_eq!(fish.gathered.load(Ordering::SeqCst), 1, "it does not encode");
             assert!(exposition.render_if_ready(wanted).is_none(), "the newer one has yet to be encoded");
+        }
+    }
+
+    /// Tells how many fish there are, of which one comes with each look.
+    struct Teller(Fish);
+
+    impl Versioned for Teller {
+        fn version(&self) -> u64 {
+            self.0.version.fetch_add(1, Ordering::SeqCst) + 1
+        }
+
+        fn gather(&self) -> Vec<MetricFamily> {
+            let gauge = prometheus::IntGauge::new("told", "Told.").unwrap();
+            gauge.set(self.0.version.load(Ordering::SeqCst) as i64);
+            prometheus::core::Collector::collect(&gauge)
+        }
+    }
+
+    #[test]
+    fn nothing_is_told_that_is_not_shown() {
+        let fish = Fish::default();
+        let exposition = Exposition::new(vec![Box::new(fish.clone()), Box::new(Teller(fish))], Registry::new());
+        for _ in 0..3 {
+            let text = String::from_utf8(exposition.render(Wanted::default()).unwrap().bytes()).unwrap();
+            let value = |name: &str| -> u64 {
+                text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().parse().unwrap()
+            };
+            assert!(value("told ") <= value("fish_total "), "{text}");
         }
     }
 
