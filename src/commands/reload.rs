@@ -224,7 +224,7 @@ impl Reloader {
 impl From<WriteError> for ReloadError {
     fn from(error: WriteError) -> Self {
         match error {
-            WriteError::Commit(error) | WriteError::Reconfigure(ReconfigureError::Commit(error)) => {
+            WriteError::Reconfigure(ReconfigureError::Commit(error)) => {
                 Self::Ledger { path: error.path, detail: error.detail }
             }
             other => Self::Writer(other),

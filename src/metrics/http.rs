@@ -135,9 +135,7 @@ impl Live for HttpMetrics {
         let mut values = Vec::with_capacity(2 * PLACES);
         for (row, (_, durations)) in series.durations.iter().enumerate() {
             if is_other(durations.changed) {
-                values.extend(
-                    durations.numbers().into_iter().enumerate().map(|(at, number)| (row * PLACES + at, number)),
-                );
+                values.extend((row * PLACES..).zip(durations.numbers()));
             }
         }
         // Told without the lock, so no version tells when it changes.
@@ -207,13 +205,10 @@ impl Durations {
         })
     }
 
-    fn numbers(&self) -> [Number; PLACES] {
+    fn numbers(&self) -> impl Iterator<Item = Number> {
         let cumulative = self.cumulative();
-        std::array::from_fn(|at| match cumulative.get(at) {
-            Some(count) => Number::Count(*count),
-            None if at == cumulative.len() => Number::Value(self.seconds()),
-            None => Number::Count(cumulative[BOUNDS.len()]),
-        })
+        let rest = [Number::Value(self.seconds()), Number::Count(cumulative[BOUNDS.len()])];
+        cumulative.into_iter().map(Number::Count).chain(rest)
     }
 
     fn seconds(&self) -> f64 {

@@ -132,7 +132,11 @@ impl Rules {
     fn new(config: &WebConfig, before: &Self) -> Result<Self, AccessError> {
         // Before the verifier reads the same: what changes in between is found by the next look.
         let proofs = config.tls.as_ref().map(Proofs::of).unwrap_or_default();
-        let door = if proofs == before.door.proofs { before.door.clone() } else { Arc::new(Door::asking(proofs)) };
+        let door = if proofs == before.door.proofs {
+            before.door.clone()
+        } else {
+            Arc::new(Door { proofs, ..Door::default() })
+        };
         let tls = config.tls.as_ref().map(|tls| tls::server(tls, config.http2)).transpose()?;
         let limiter = config.rate_limit.map(|rate| match &before.limiter {
             Some(limiter) if limiter.rate() == rate => limiter.clone(),
@@ -185,10 +189,6 @@ impl Rules {
 }
 
 impl Door {
-    fn asking(proofs: Proofs) -> Self {
-        Self { proofs, superseded: CancellationToken::new() }
-    }
-
     /// Waits until another door is in force.
     pub async fn superseded(&self) {
         self.superseded.cancelled().await;

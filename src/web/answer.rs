@@ -1,7 +1,5 @@
 //! Answers in the making.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
@@ -66,12 +64,9 @@ impl Answer {
 
     /// Metrics.
     pub fn metrics(rendered: Rendered) -> Self {
-        let content_type = match rendered.content_type {
-            Cow::Borrowed(known) => HeaderValue::from_static(known),
-            Cow::Owned(made) => match HeaderValue::try_from(made) {
-                Ok(content_type) => content_type,
-                Err(error) => return Self::internal(&error),
-            },
+        let content_type = match HeaderValue::try_from(&*rendered.content_type) {
+            Ok(content_type) => content_type,
+            Err(error) => return Self::internal(&error),
         };
         let answer = Self::new(StatusCode::OK, content_type, rendered.body);
         match rendered.content_encoding {
