@@ -80,8 +80,9 @@ fn main() {
 fn measure_encoding(exporter: &Exporter, tenants: usize, series: usize, encoding: Encoding, at_least: Duration) {
     let Exporter { exposition, http, published, uptime } = exporter;
     let wanted = Wanted { encoding, ..Wanted::default() };
+    let path = http.path("/metrics");
     let scrape = || {
-        http.answered("/metrics", 200, TOOK);
+        http.answered(path, 200, TOOK);
         black_box(exposition.render(wanted).unwrap());
     };
     let ours = time(at_least, scrape);
@@ -149,7 +150,7 @@ impl Exporter {
 fn http() -> HttpMetrics {
     let http = HttpMetrics::new(clock::now).unwrap();
     for path in ["/metrics", "/", "/-/healthy", "/-/ready", "/-/reload", "/status", "other"] {
-        http.declare(path, &[200, 503]);
+        http.declare(http.path(path), &[200, 503]);
     }
     http
 }

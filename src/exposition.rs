@@ -20,14 +20,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use crate::metrics::{HttpMetrics, InFlight};
+pub use crate::metrics::{HttpMetrics, InFlight, Path};
 use crate::metrics::{Live, Versioned};
-use cached::{Cached, Encoded};
+use cached::{Cached, Found};
 pub use format::{Escaping, Format};
 use gzip::{Member, Part};
 pub use history::HistoryWriter;
 use live::Rendering;
 pub use negotiation::Wanted;
+
+/// Room for the pieces of a body: those that are kept, and those of one that changes with each scrape.
+const PIECES: usize = 12;
 
 /// How the bytes are packed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,11 +78,10 @@ impl Exposition {
     /// As [`Exposition::render`].
     pub fn render_if_ready(&self, wanted: Wanted) -> Option<prometheus::Result<Rendered>> {
         let lines = wanted.format.lines();
-        let packed =
-            |encoded: &Arc<Encoded>| wanted.encoding == Encoding::Identity || encoded.compressed_already().is_some();
+        let packed = |found: &Found| wanted.encoding == Encoding::Identity || found.compressed_already().is_some();
         // Each part is looked at once: a second look might meet a newer version that is not ready.
-        let cached = self.last_first(|part| part.ready(lines).filter(packed).ok_or(())).ok()?;
-        Some(self.put_together(wanted, &cached))
+        let last_first = self.last_first(|part| part.ready(lines).filter(packed).ok_or(())).ok()?;
+        Some(self.put_together(wanted, &last_first))
     }
 
     /// Gathers and encodes what has changed, and puts it together.
@@ -88,23 +90,39 @@ impl Exposition {
     /// Where a collector gives a family that has no name or no samples.
     pub fn render(&self, wanted: Wanted) -> prometheus::Result<Rendered> {
         let lines = wanted.format.lines();
-        let cached = self.last_first(|part| part.get(lines))?;
-        self.put_together(wanted, &cached)
+        let last_first = self.last_first(|part| part.get(lines))?;
+        self.put_together(wanted, &last_first)
     }
 
     /// Looks at the parts in such an order that none tells of what an earlier one does not show yet: a poll's
     /// success is told after its sessions are shown.
-    fn last_first<E>(&self, look: impl Fn(&Cached) -> Result<Arc<Encoded>, E>) -> Result<Vec<Arc<Encoded>>, E> {
-        let mut cached = self.0.cached.iter().rev().map(look).collect::<Result<Vec<_>, E>>()?;
-        cached.reverse();
-        Ok(cached)
+    fn last_first<E>(&self, look: impl Fn(&Cached) -> Result<Found, E>) -> Result<Vec<Found>, E> {
+        let mut last_first = Vec::with_capacity(self.0.cached.len());
+        for part in self.0.cached.iter().rev() {
+            last_first.push(look(part)?);
+        }
+        Ok(last_first)
     }
 
-    fn put_together(&self, wanted: Wanted, cached: &[Arc<Encoded>]) -> prometheus::Result<Rendered> {
-        let live = self.0.live.pieces(wanted.format.lines())?;
-        let (content_encoding, body) = match wanted.encoding {
-            Encoding::Identity => (None, plain(cached, live)),
-            Encoding::Gzip => (Some("gzip"), packed(cached, &live.concat())?),
+    fn put_together(&self, wanted: Wanted, last_first: &[Found]) -> prometheus::Result<Rendered> {
+        let (lines, cached) = (wanted.format.lines(), last_first.iter().rev());
+        let mut body = Vec::with_capacity(PIECES);
+        let content_encoding = match wanted.encoding {
+            Encoding::Identity => {
+                body.extend(cached.map(|found| found.plain.clone()));
+                self.0.live.push_to(&mut body, lines)?;
+                None
+            }
+            Encoding::Gzip => {
+                let mut member = Member::new();
+                for found in cached {
+                    member.push(found.compressed()?);
+                }
+                self.0.live.push_to(&mut body, lines)?;
+                member.push(&Part::store(&body.concat()));
+                body = member.finish();
+                Some("gzip")
+            }
         };
         Ok(Rendered { content_type: wanted.format.content_type(wanted.escaping), content_encoding, body })
     }
@@ -121,19 +139,6 @@ impl Rendered {
     pub fn bytes(&self) -> Vec<u8> {
         self.body.concat()
     }
-}
-
-fn plain(cached: &[Arc<Encoded>], live: Vec<Bytes>) -> Vec<Bytes> {
-    cached.iter().map(|encoded| encoded.plain.clone()).chain(live).collect()
-}
-
-fn packed(cached: &[Arc<Encoded>], live: &[u8]) -> std::io::Result<Vec<Bytes>> {
-    let mut member = Member::new();
-    for encoded in cached {
-        member.push(encoded.compressed()?);
-    }
-    member.push(&Part::store(live));
-    Ok(member.finish())
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ mod wire;
 
 pub use families::{Business, BusinessCollector, families};
 pub use history::{HistoryFamily, HistorySeries, Timeline, history};
-pub use http::{HttpMetrics, InFlight};
+pub use http::{HttpMetrics, InFlight, Path};
 pub use live::{Live, Number, Numbers};
 pub use own::{Build, Own, OwnPart, TenantMetrics};
 pub use process::Process;

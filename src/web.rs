@@ -136,7 +136,7 @@ impl Default for Limits {
 
 /// Serves until the stop signal, then drains. The listeners close at the stop.
 pub async fn serve<L: Into<Listener>>(listeners: Vec<L>, stop: CancellationToken, state: State) {
-    let routes = Routes::new(&state.telemetry_path, state.reloads.is_some());
+    let routes = Routes::new(&state.telemetry_path, state.reloads.is_some(), &state.http);
     // Half of them for one client at most: it need not read what it asks for.
     let (scrapes, share) = match state.max_requests {
         0 => (usize::MAX, usize::MAX),

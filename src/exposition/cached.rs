@@ -2,12 +2,15 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 
 use super::format::Lines;
 use super::gzip::Part;
 use crate::metrics::Versioned;
+
+/// What a scrape found. Scrapes on other cores look at the same without counting each other.
+pub(super) type Found = Guard<Arc<Encoded>>;
 
 /// A part of the exposition with its bytes in every format that was asked for.
 pub(super) struct Cached {
@@ -18,14 +21,15 @@ pub(super) struct Cached {
 /// One format's bytes.
 #[derive(Default)]
 struct Slot {
-    encoded: ArcSwapOption<Encoded>,
+    encoded: ArcSwap<Encoded>,
     /// Held while encoding, so that scrapes that come together encode once.
     encoding: Mutex<()>,
 }
 
-/// The part as it was at a version.
+/// The part as it was at a version. The default is before any.
+#[derive(Default)]
 pub(super) struct Encoded {
-    version: u64,
+    version: Option<u64>,
     /// As it is.
     pub plain: Bytes,
     compressed: OnceLock<Part>,
@@ -39,13 +43,14 @@ impl Cached {
     }
 
     /// The bytes as they are now, if they need not be encoded first. Takes no lock.
-    pub fn ready(&self, lines: Lines) -> Option<Arc<Encoded>> {
+    pub fn ready(&self, lines: Lines) -> Option<Found> {
         let version = self.part.version();
-        self.slots[lines as usize].encoded.load_full().filter(|encoded| encoded.version == version)
+        let encoded = self.slots[lines as usize].encoded.load();
+        (encoded.version == Some(version)).then_some(encoded)
     }
 
     /// The bytes as they are now.
-    pub fn get(&self, lines: Lines) -> prometheus::Result<Arc<Encoded>> {
+    pub fn get(&self, lines: Lines) -> prometheus::Result<Found> {
         if let Some(encoded) = self.ready(lines) {
             return Ok(encoded);
         }
@@ -58,14 +63,14 @@ impl Cached {
         let version = self.part.version();
         let plain = lines.encode(&self.part.gather())?.into();
         let encoded = Arc::new(Encoded::new(version, plain));
-        slot.encoded.store(Some(encoded.clone()));
-        Ok(encoded)
+        slot.encoded.store(encoded.clone());
+        Ok(Guard::from_inner(encoded))
     }
 }
 
 impl Encoded {
     fn new(version: u64, plain: Bytes) -> Self {
-        Self { version, plain, compressed: OnceLock::new(), compressing: Mutex::new(()) }
+        Self { version: Some(version), plain, ..Self::default() }
     }
 
     /// Compressed, if that is done already.

@@ -1,13 +1,12 @@
 //! The part that changes with each scrape. It is encoded once for each set of series; a scrape only
 //! writes the numbers that are others now.
 
-use std::io::Write;
-use std::mem;
+use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::format::Lines;
 use super::openmetrics::Float;
@@ -18,11 +17,9 @@ use crate::metrics::{Live, Number, Numbers};
 const CHANGED: usize = 64;
 /// Lines without a number that changes are sent from where they are if they are so many bytes. Fewer are
 /// copied sooner than they are strung together: a piece costs some 200 instructions on its way out.
-const UNCOPIED_BYTES: usize = 4096;
-/// Room for the lines of some histograms.
-const FILLED_BYTES: usize = 8192;
-/// Room for what is before, in and after the histogram and the counter of one path.
-const PIECES: usize = 6;
+const UNCOPIED_BYTES: usize = 1024;
+/// Room for the lines of one path's histogram and counter, and for what is copied between them.
+const FILLED_BYTES: usize = 3072;
 
 /// A part of the exposition as it was a moment ago, in every format that was asked for.
 pub(super) struct Rendering {
@@ -44,42 +41,43 @@ impl Rendering {
         Self { part: Box::new(part), templates: Default::default() }
     }
 
-    /// The bytes as they are now, in pieces that follow each other, with what ends a whole exposition.
-    pub fn pieces(&self, lines: Lines) -> prometheus::Result<Vec<Bytes>> {
-        let mut pieces = match self.filled_in(lines)? {
-            Some(pieces) => pieces,
-            None => vec![lines.encode(&self.part.gather())?.into()],
-        };
+    /// Adds the bytes as they are now, with what ends a whole exposition, to the pieces before them.
+    pub fn push_to(&self, pieces: &mut Vec<Bytes>, lines: Lines) -> prometheus::Result<()> {
+        if !self.fill_in(pieces, lines)? {
+            pieces.push(lines.encode(&self.part.gather())?.into());
+        }
         pieces.push(Bytes::from_static(lines.end()));
-        Ok(pieces)
+        Ok(())
     }
 
-    /// `None` where there is no template: in protobuf, whose numbers are not of one length, and in the
+    /// False where there is no template: in protobuf, whose numbers are not of one length, and in the
     /// moment in which a series is added.
-    fn filled_in(&self, lines: Lines) -> prometheus::Result<Option<Vec<Bytes>>> {
+    fn fill_in(&self, pieces: &mut Vec<Bytes>, lines: Lines) -> prometheus::Result<bool> {
         if lines == Lines::Protobuf {
-            return Ok(None);
+            return Ok(false);
         }
         let kept = &self.templates[lines as usize];
         let known = kept.load();
-        let Some(numbers) = self.part.numbers(known.as_ref().map(|known| known.version)) else { return Ok(None) };
+        let Some(numbers) = self.part.numbers(known.as_ref().map(|known| known.version)) else { return Ok(false) };
         if let Some(known) = known.as_ref().filter(|known| known.fits(&numbers)) {
-            let pieces = known.fill_in(lines, &numbers.values);
+            let before = pieces.len();
+            known.fill_in(pieces, lines, &numbers.values);
             if numbers.values.len() > CHANGED {
-                kept.store(Some(Arc::new(Template::new(&numbers, pieces.concat().into()))));
+                kept.store(Some(Arc::new(Template::new(&numbers, pieces[before..].concat().into()))));
             }
-            return Ok(Some(pieces));
+            return Ok(true);
         }
         // Which numbers are in this is not known, so all are filled in.
         let text = lines.encode(&self.part.gather())?.into();
-        let Some(numbers) = self.part.numbers(None) else { return Ok(None) };
+        let Some(numbers) = self.part.numbers(None) else { return Ok(false) };
         let template = Template::new(&numbers, text);
         if !template.fits(&numbers) {
-            return Ok(None);
+            return Ok(false);
         }
-        let text: Bytes = template.fill_in(lines, &numbers.values).concat().into();
-        kept.store(Some(Arc::new(Template::new(&numbers, text.clone()))));
-        Ok(Some(vec![text]))
+        let text = template.filled_in(lines, &numbers.values);
+        pieces.push(text.clone());
+        kept.store(Some(Arc::new(Template::new(&numbers, text))));
+        Ok(true)
     }
 }
 
@@ -101,36 +99,41 @@ impl Template {
         (self.shape, self.places.len()) == (numbers.shape, numbers.places)
     }
 
-    /// The text with these numbers.
-    fn fill_in(&self, lines: Lines, numbers: &[(usize, Number)]) -> Vec<Bytes> {
-        let mut pieces = Vec::with_capacity(PIECES);
-        let (mut filled, mut from) = (Vec::with_capacity(FILLED_BYTES), 0);
+    /// The text with these numbers, in one piece.
+    fn filled_in(&self, lines: Lines, numbers: &[(usize, Number)]) -> Bytes {
+        let mut pieces = Vec::new();
+        self.fill_in(&mut pieces, lines, numbers);
+        pieces.concat().into()
+    }
+
+    /// Adds the text with these numbers.
+    fn fill_in(&self, pieces: &mut Vec<Bytes>, lines: Lines, numbers: &[(usize, Number)]) {
+        let (mut filled, mut from) = (BytesMut::with_capacity(FILLED_BYTES), 0);
         for (at, number) in numbers {
             let place = self.places[*at].clone();
-            self.go_on(from..place.start, &mut filled, &mut pieces);
+            self.go_on(from..place.start, &mut filled, pieces);
             write(&mut filled, lines, *number);
             from = place.end;
         }
-        self.go_on(from..self.text.len(), &mut filled, &mut pieces);
-        pieces.push(filled.into());
-        pieces
+        self.go_on(from..self.text.len(), &mut filled, pieces);
+        pieces.push(filled.freeze());
     }
 
     /// Puts text at the end of what is filled in so far.
     #[inline]
-    fn go_on(&self, range: Range<usize>, filled: &mut Vec<u8>, pieces: &mut Vec<Bytes>) {
+    fn go_on(&self, range: Range<usize>, filled: &mut BytesMut, pieces: &mut Vec<Bytes>) {
         if range.len() < UNCOPIED_BYTES {
             return filled.extend_from_slice(&self.text[range]);
         }
         if !filled.is_empty() {
-            pieces.push(mem::replace(filled, Vec::with_capacity(FILLED_BYTES)).into());
+            pieces.push(filled.split().freeze());
         }
         pieces.push(self.text.slice(range));
     }
 }
 
 /// A number as the format's own encoder writes it.
-fn write(out: &mut Vec<u8>, lines: Lines, number: Number) {
+fn write(out: &mut BytesMut, lines: Lines, number: Number) {
     let is_openmetrics = lines == Lines::OpenMetrics;
     // Beyond these, there are exponents, and integers that are not exact.
     let most_whole = if is_openmetrics { 1e6 } else { MAX_EXACT };
@@ -198,9 +201,15 @@ mod tests {
 
     fn http() -> HttpMetrics {
         let http = HttpMetrics::new(DateTime::default).unwrap();
-        http.declare("/metrics", &[200, 503]);
-        http.declare("a \"b\" \\ c", &[200]);
+        http.declare(http.path("/metrics"), &[200, 503]);
+        http.declare(http.path("a \"b\" \\ c"), &[200]);
         http
+    }
+
+    fn whole(rendering: &Rendering, lines: Lines) -> Vec<u8> {
+        let mut pieces = Vec::new();
+        rendering.push_to(&mut pieces, lines).unwrap();
+        pieces.concat()
     }
 
     proptest! {
@@ -213,11 +222,12 @@ mod tests {
             let rendering = Rendering::new(http.clone());
             let requests: Vec<_> = (0..in_flight).map(|_| http.begin()).collect();
             for (nanoseconds, code) in took {
-                http.answered(if code == 203 { "other" } else { "/metrics" }, code, Duration::from_nanos(nanoseconds));
+                let path = http.path(if code == 203 { "other" } else { "/metrics" });
+                http.answered(path, code, Duration::from_nanos(nanoseconds));
                 for lines in Lines::ALL {
                     let mut wanted = lines.encode(&http.gather()).unwrap();
                     wanted.extend_from_slice(lines.end());
-                    prop_assert_eq!(rendering.pieces(lines).unwrap().concat(), wanted);
+                    prop_assert_eq!(whole(&rendering, lines), wanted);
                 }
             }
             drop(requests);
@@ -231,8 +241,8 @@ mod tests {
             let encoded = lines.encode(&prometheus::core::Collector::collect(&gauge)).unwrap();
             let number = Number::Value(value);
             let numbers = Numbers { shape: 0, places: 1, version: 0, values: vec![(0, number)] };
-            let filled = Template::new(&numbers, encoded.clone().into()).fill_in(lines, &numbers.values).concat();
-            assert_eq!(String::from_utf8(filled).unwrap(), String::from_utf8(encoded).unwrap());
+            let filled = Template::new(&numbers, encoded.clone().into()).filled_in(lines, &numbers.values);
+            assert_eq!(String::from_utf8(filled.into()).unwrap(), String::from_utf8(encoded).unwrap());
         }
     }
 
@@ -262,13 +272,17 @@ mod tests {
         for lines in [Lines::Text, Lines::OpenMetrics] {
             let (rendering, before) = (Rendering::new(counted.clone()), made());
             for _ in 0..3 {
-                counted.0.answered("/metrics", 200, Duration::ZERO);
-                rendering.pieces(lines).unwrap();
+                counted.0.answered(counted.0.path("/metrics"), 200, Duration::ZERO);
+                whole(&rendering, lines);
             }
             assert_eq!(made(), before + 1, "{lines:?}");
-            counted.0.answered(if lines == Lines::Text { "a" } else { "b" }, 404, Duration::ZERO);
+            counted.0.answered(
+                counted.0.path("/metrics"),
+                if lines == Lines::Text { 404 } else { 405 },
+                Duration::ZERO,
+            );
             for _ in 0..3 {
-                rendering.pieces(lines).unwrap();
+                whole(&rendering, lines);
             }
             assert_eq!(made(), before + 2, "{lines:?}");
         }
@@ -278,7 +292,7 @@ mod tests {
     fn a_registry_is_rendered_whole() {
         let registry = Registry::new();
         registry.register(Box::new(Gauge::new("fish", "Fish.").unwrap())).unwrap();
-        let bytes = Rendering::new(registry).pieces(Lines::OpenMetrics).unwrap().concat();
+        let bytes = whole(&Rendering::new(registry), Lines::OpenMetrics);
         assert_eq!(String::from_utf8(bytes).unwrap(), "# HELP fish Fish.\n# TYPE fish gauge\nfish 0.0\n# EOF\n");
     }
 }

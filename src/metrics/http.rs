@@ -31,18 +31,30 @@ struct Shared {
     series: Mutex<Series>,
 }
 
+/// A path whose requests are counted, by the [`HttpMetrics`] that gave this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path(usize);
+
 #[derive(Default)]
 struct Series {
     /// Another number after each series that is added; none ever goes.
     shape: u64,
     /// How many requests were answered.
     version: u64,
-    durations: Sorted<Box<str>, Durations>,
-    requests: Sorted<(u16, Box<str>), Requests>,
+    /// In the order in which they were named.
+    paths: Vec<OfPath>,
+    /// Durations in the order of their labels' values: by place in `paths`.
+    durations_by_label: Vec<usize>,
+    /// Requests in the order of their labels' values: by place in `paths`, and among those of the path.
+    requests_by_label: Vec<(usize, usize)>,
 }
 
-/// In the order of their labels' values.
-type Sorted<K, T> = Vec<(K, T)>;
+struct OfPath {
+    name: Box<str>,
+    durations: Durations,
+    /// By status, of which there are few.
+    requests: Vec<Requests>,
+}
 
 struct Durations {
     started: DateTime<Utc>,
@@ -54,6 +66,7 @@ struct Durations {
 }
 
 struct Requests {
+    code: u16,
     started: DateTime<Utc>,
     count: u64,
     /// The version that changed it last.
@@ -75,10 +88,14 @@ impl HttpMetrics {
         Ok(Self(Arc::new(Shared { now, descs, in_flight: AtomicU64::new(0), series: Mutex::default() })))
     }
 
-    /// Starts the series of a path at zero, with the statuses that are expected of it.
-    pub fn declare(&self, path: &str, codes: &[u16]) {
+    /// The path of this name. Its durations start at zero where it is new.
+    pub fn path(&self, name: &str) -> Path {
+        self.series().path(name, self.0.now)
+    }
+
+    /// Starts the counters of a path at zero, for the statuses that are expected of it.
+    pub fn declare(&self, path: Path, codes: &[u16]) {
         let (mut series, now) = (self.series(), self.0.now);
-        series.durations(path, now);
         codes.iter().for_each(|code| _ = series.requests(path, *code, now));
     }
 
@@ -89,11 +106,11 @@ impl HttpMetrics {
     }
 
     /// A request was answered, `took` after it had come in.
-    pub fn answered(&self, path: &str, code: u16, took: Duration) {
+    pub fn answered(&self, path: Path, code: u16, took: Duration) {
         let (mut series, now) = (self.series(), self.0.now);
         series.version += 1;
         let version = series.version;
-        let durations = series.durations(path, now);
+        let durations = &mut series.paths[path.0].durations;
         durations.observe(took);
         durations.changed = version;
         let requests = series.requests(path, code, now);
@@ -114,8 +131,8 @@ impl Live for HttpMetrics {
     fn gather(&self) -> Vec<MetricFamily> {
         use catalogue as c;
         let series = self.series();
-        let durations = series.durations.iter().map(|(path, durations)| durations.sample(path)).collect();
-        let requests = series.requests.iter().map(|((code, path), requests)| requests.sample(*code, path)).collect();
+        let durations = series.all_durations().map(|path| path.durations.sample(&path.name)).collect();
+        let requests = series.all_requests().map(|(path, requests)| requests.sample(&path.name)).collect();
         drop(series);
         vec![
             family(&c::HTTP_REQUEST_DURATION, durations),
@@ -131,21 +148,21 @@ impl Live for HttpMetrics {
     fn numbers(&self, since: Option<u64>) -> Option<Numbers> {
         let series = self.series();
         let is_other = |changed: u64| since.is_none_or(|since| changed > since);
-        let in_flight = series.durations.len() * PLACES;
+        let in_flight = series.paths.len() * PLACES;
         let mut values = Vec::with_capacity(2 * PLACES);
-        for (row, (_, durations)) in series.durations.iter().enumerate() {
+        for (row, OfPath { durations, .. }) in series.all_durations().enumerate() {
             if is_other(durations.changed) {
                 values.extend((row * PLACES..).zip(durations.numbers()));
             }
         }
         // Told without the lock, so no version tells when it changes.
         values.push((in_flight, Number::Value(self.in_flight())));
-        for (row, (_, requests)) in series.requests.iter().enumerate() {
+        for (row, (_, requests)) in series.all_requests().enumerate() {
             if is_other(requests.changed) {
                 values.push((in_flight + 1 + row, Number::Value(requests.count as f64)));
             }
         }
-        let places = in_flight + 1 + series.requests.len();
+        let places = in_flight + 1 + series.requests_by_label.len();
         Some(Numbers { shape: series.shape, places, version: series.version, values })
     }
 }
@@ -167,25 +184,49 @@ impl fmt::Debug for HttpMetrics {
 }
 
 impl Series {
-    fn durations(&mut self, path: &str, now: fn() -> DateTime<Utc>) -> &mut Durations {
-        let place = self.durations.binary_search_by(|(known, _)| (**known).cmp(path));
-        let place = place.unwrap_or_else(|place| {
+    fn path(&mut self, name: &str, now: fn() -> DateTime<Utc>) -> Path {
+        let known = self.paths.iter().position(|path| *path.name == *name);
+        Path(known.unwrap_or_else(|| {
             let durations = Durations { started: now(), counts: Default::default(), nanoseconds: 0, changed: 0 };
-            self.durations.insert(place, (path.into(), durations));
-            self.shape += 1;
-            place
-        });
-        &mut self.durations[place].1
+            self.paths.push(OfPath { name: name.into(), durations, requests: Vec::new() });
+            self.sort();
+            self.paths.len() - 1
+        }))
     }
 
-    fn requests(&mut self, path: &str, code: u16, now: fn() -> DateTime<Utc>) -> &mut Requests {
-        let place = self.requests.binary_search_by(|((known, at), _)| (*known, &**at).cmp(&(code, path)));
-        let place = place.unwrap_or_else(|place| {
-            self.requests.insert(place, ((code, path.into()), Requests { started: now(), count: 0, changed: 0 }));
-            self.shape += 1;
+    fn requests(&mut self, path: Path, code: u16, now: fn() -> DateTime<Utc>) -> &mut Requests {
+        let known = self.paths[path.0].requests.iter().position(|requests| requests.code == code);
+        let place = known.unwrap_or_else(|| {
+            let requests = &mut self.paths[path.0].requests;
+            requests.push(Requests { code, started: now(), count: 0, changed: 0 });
+            let place = requests.len() - 1;
+            self.sort();
             place
         });
-        &mut self.requests[place].1
+        &mut self.paths[path.0].requests[place]
+    }
+
+    /// After a series was added.
+    fn sort(&mut self) {
+        let Self { shape, paths, durations_by_label: durations, requests_by_label: requests, .. } = self;
+        *shape += 1;
+        *durations = (0..paths.len()).collect();
+        durations.sort_unstable_by_key(|path| &paths[*path].name);
+        *requests =
+            durations.iter().flat_map(|path| (0..paths[*path].requests.len()).map(|place| (*path, place))).collect();
+        // Of one status, they stay in the order of their paths.
+        requests.sort_by_key(|(path, place)| paths[*path].requests[*place].code);
+    }
+
+    fn all_durations(&self) -> impl Iterator<Item = &OfPath> {
+        self.durations_by_label.iter().map(|path| &self.paths[*path])
+    }
+
+    fn all_requests(&self) -> impl Iterator<Item = (&OfPath, &Requests)> {
+        self.requests_by_label.iter().map(|(path, place)| {
+            let path = &self.paths[*path];
+            (path, &path.requests[*place])
+        })
     }
 }
 
@@ -236,11 +277,11 @@ impl Durations {
 }
 
 impl Requests {
-    fn sample(&self, code: u16, path: &str) -> proto::Metric {
+    fn sample(&self, path: &str) -> proto::Metric {
         let mut sample = Counter::default();
         sample.set_value(self.count as f64);
         wire::set_counter_created(&mut sample, self.started);
-        let labels = vec![label(catalogue::CODE, &code.to_string()), label(catalogue::PATH, path)];
+        let labels = vec![label(catalogue::CODE, &self.code.to_string()), label(catalogue::PATH, path)];
         let mut metric = proto::Metric::from_label(labels);
         metric.set_counter(sample);
         metric
@@ -290,10 +331,11 @@ mod tests {
     #[test]
     fn requests_are_counted_by_path_and_status_and_a_bound_belongs_to_its_bucket() {
         let http = HttpMetrics::new(began).unwrap();
-        http.declare("/metrics", &[200, 503]);
-        http.answered("/metrics", 503, Duration::from_millis(5));
-        http.answered("/metrics", 503, Duration::from_millis(7));
-        http.answered("other", 404, Duration::from_secs(6));
+        let metrics = http.path("/metrics");
+        http.declare(metrics, &[200, 503]);
+        http.answered(metrics, 503, Duration::from_millis(5));
+        http.answered(metrics, 503, Duration::from_millis(7));
+        http.answered(http.path("other"), 404, Duration::from_secs(6));
         for line in [
             r#"requests_total{code="200",path="/metrics"} 0"#,
             r#"requests_total{code="503",path="/metrics"} 2"#,
@@ -312,7 +354,7 @@ mod tests {
     #[test]
     fn each_series_tells_when_it_began() {
         let http = HttpMetrics::new(began).unwrap();
-        http.answered("/metrics", 200, Duration::ZERO);
+        http.answered(http.path("/metrics"), 200, Duration::ZERO);
         let of = |family: &MetricFamily| (family.get_field_type(), wire::created(&family.get_metric()[0]));
         let times: Vec<_> = http.gather().iter().map(of).collect();
         let wanted =
@@ -323,17 +365,19 @@ mod tests {
     #[test]
     fn numbers_since_a_version_are_those_that_changed_since() {
         let http = HttpMetrics::new(began).unwrap();
-        for path in ["a", "b", "c"] {
-            http.declare(path, &[200, 404]);
+        // Named in another order than that of their labels.
+        let [b, a, c] = ["b", "a", "c"].map(|name| http.path(name));
+        for path in [a, b, c] {
+            http.declare(path, &[404, 200]);
         }
-        http.answered("a", 200, Duration::ZERO);
+        http.answered(a, 200, Duration::ZERO);
         let all = http.numbers(None).unwrap();
         assert_eq!(all.values.iter().map(|(place, _)| *place).collect::<Vec<_>>(), (0..all.places).collect::<Vec<_>>());
         assert_eq!(all.places, 3 * PLACES + 1 + 6);
         let since = |version| http.numbers(Some(version)).unwrap();
         let nothing = since(all.version);
         assert_eq!(nothing.values, [(3 * PLACES, Number::Value(0.0))]);
-        http.answered("b", 404, Duration::from_secs(2));
+        http.answered(b, 404, Duration::from_secs(2));
         let some = since(nothing.version);
         let changed: Vec<_> = (PLACES..2 * PLACES).chain([3 * PLACES, 3 * PLACES + 1 + 4]).collect();
         assert_eq!(some.values.iter().map(|(place, _)| *place).collect::<Vec<_>>(), changed);
@@ -347,13 +391,15 @@ mod tests {
         let http = HttpMetrics::new(began).unwrap();
         let shape = || http.numbers(None).unwrap().shape;
         let mut shapes = vec![shape()];
-        http.declare("/metrics", &[200]);
+        let metrics = http.path("/metrics");
         shapes.push(shape());
-        http.answered("/metrics", 200, Duration::ZERO);
-        assert_eq!(shape(), shapes[1]);
-        http.answered("/metrics", 500, Duration::ZERO);
+        http.declare(metrics, &[200]);
         shapes.push(shape());
-        http.answered("other", 500, Duration::ZERO);
+        http.answered(metrics, 200, Duration::ZERO);
+        assert_eq!(shape(), shapes[2]);
+        http.answered(metrics, 500, Duration::ZERO);
+        shapes.push(shape());
+        http.answered(http.path("other"), 500, Duration::ZERO);
         shapes.push(shape());
         assert!(shapes.is_sorted_by(|a, b| a < b), "{shapes:?}");
     }

@@ -1,5 +1,7 @@
 //! Answers in the making.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
@@ -64,9 +66,12 @@ impl Answer {
 
     /// Metrics.
     pub fn metrics(rendered: Rendered) -> Self {
-        let content_type = match HeaderValue::try_from(&*rendered.content_type) {
-            Ok(content_type) => content_type,
-            Err(error) => return Self::internal(&error),
+        let content_type = match rendered.content_type {
+            Cow::Borrowed(content_type) => HeaderValue::from_static(content_type),
+            Cow::Owned(content_type) => match HeaderValue::try_from(content_type) {
+                Ok(content_type) => content_type,
+                Err(error) => return Self::internal(&error),
+            },
         };
         let answer = Self::new(StatusCode::OK, content_type, rendered.body);
         match rendered.content_encoding {

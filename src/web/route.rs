@@ -16,7 +16,7 @@ use super::connection::{Answering, Client, Full, Occupant, Place};
 use super::reload::reload;
 use super::status::StatusPage;
 use super::{Server, landing, refusal, request};
-use crate::exposition::{HttpMetrics, Rendered, Wanted};
+use crate::exposition::{HttpMetrics, Path, Rendered, Wanted};
 
 const LANDING: &str = "/";
 const HEALTHY: &str = "/-/healthy";
@@ -33,12 +33,15 @@ pub(super) struct Routes {
     telemetry_path: Box<str>,
     /// Whether `/-/reload` does anything.
     lifecycle: bool,
+    /// What requests are counted under: those of each route, and all others.
+    counted: [Path; Route::ALL.len()],
+    other: Path,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
-    Landing,
     Telemetry,
+    Landing,
     Healthy,
     Ready,
     Reload,
@@ -47,6 +50,22 @@ enum Route {
 }
 
 impl Route {
+    /// In their order. A telemetry path of a slash takes the landing page away.
+    const ALL: [Self; 7] =
+        [Self::Telemetry, Self::Landing, Self::Healthy, Self::Ready, Self::Reload, Self::Config, Self::Status];
+
+    fn path(self, telemetry_path: &str) -> &str {
+        match self {
+            Self::Telemetry => telemetry_path,
+            Self::Landing => LANDING,
+            Self::Healthy => HEALTHY,
+            Self::Ready => READY,
+            Self::Reload => RELOAD,
+            Self::Config => CONFIG,
+            Self::Status => STATUS,
+        }
+    }
+
     /// The methods that it answers.
     fn methods(self) -> [Method; 2] {
         match self {
@@ -54,53 +73,40 @@ impl Route {
             _ => [Method::GET, Method::HEAD],
         }
     }
+
+    /// The statuses that are expected of it.
+    fn codes(self, lifecycle: bool) -> &'static [u16] {
+        match self {
+            Self::Telemetry => &[200, 500, 503],
+            Self::Landing | Self::Healthy | Self::Ready | Self::Status => &[200, 503],
+            Self::Reload if lifecycle => &[200, 500, 503, 504],
+            Self::Reload => &[403],
+            Self::Config => &[200],
+        }
+    }
 }
 
 impl Routes {
-    pub(super) fn new(telemetry_path: &str, lifecycle: bool) -> Self {
-        Self { telemetry_path: telemetry_path.into(), lifecycle }
+    /// Has the requests of every route counted.
+    pub(super) fn new(telemetry_path: &str, lifecycle: bool, http: &HttpMetrics) -> Self {
+        let counted = Route::ALL.map(|route| http.path(route.path(telemetry_path)));
+        Self { telemetry_path: telemetry_path.into(), lifecycle, counted, other: http.path(OTHER) }
     }
 
     fn find(&self, path: &str) -> Option<Route> {
-        match path {
-            path if *path == *self.telemetry_path => Some(Route::Telemetry),
-            LANDING => Some(Route::Landing),
-            HEALTHY => Some(Route::Healthy),
-            READY => Some(Route::Ready),
-            RELOAD => Some(Route::Reload),
-            CONFIG => Some(Route::Config),
-            STATUS => Some(Route::Status),
-            _ => None,
-        }
+        Route::ALL.into_iter().find(|route| *path == *route.path(&self.telemetry_path))
     }
 
-    /// The label that requests are counted under.
-    fn label(&self, route: Option<Route>) -> &str {
-        match route {
-            Some(Route::Telemetry) => &self.telemetry_path,
-            Some(Route::Landing) => LANDING,
-            Some(Route::Healthy) => HEALTHY,
-            Some(Route::Ready) => READY,
-            Some(Route::Reload) => RELOAD,
-            Some(Route::Config) => CONFIG,
-            Some(Route::Status) => STATUS,
-            None => OTHER,
-        }
+    fn counted(&self, route: Option<Route>) -> Path {
+        route.map_or(self.other, |route| self.counted[route as usize])
     }
 
-    /// Starts the series of every path at zero, also with these statuses of refusals.
+    /// Starts the counters of every path at zero, also with these statuses of refusals.
     pub(super) fn declare(&self, http: &HttpMetrics, refusing: &[u16]) {
-        let declare = |path: &str, codes: &[u16]| http.declare(path, &[codes, refusing].concat());
-        declare(&self.telemetry_path, &[200, 500, 503]);
-        declare(HEALTHY, &[200, 503]);
-        declare(READY, &[200, 503]);
-        declare(RELOAD, if self.lifecycle { &[200, 500, 503, 504] } else { &[403] });
-        declare(CONFIG, &[200]);
-        declare(STATUS, &[200, 503]);
-        declare(OTHER, &[400, 404, 405]);
-        if self.find(LANDING) == Some(Route::Landing) {
-            declare(LANDING, &[200, 503]);
+        for route in Route::ALL {
+            http.declare(self.counted(Some(route)), &[route.codes(self.lifecycle), refusing].concat());
         }
+        http.declare(self.other, &[&[400, 404, 405], refusing].concat());
     }
 }
 
@@ -160,7 +166,7 @@ pub(super) async fn answer(
         answer = answer.without_body();
     }
     access.decorate(&mut answer.headers);
-    server.state.http.answered(server.routes.label(route), answer.status.as_u16(), arrived.elapsed());
+    server.state.http.answered(server.routes.counted(route), answer.status.as_u16(), arrived.elapsed());
     Ok(answer.into_response((in_flight, answering)))
 }
 
@@ -272,10 +278,20 @@ fn exposed(rendered: prometheus::Result<Rendered>, place: Place) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
+
+    fn routes(telemetry_path: &str) -> Routes {
+        Routes::new(telemetry_path, false, &HttpMetrics::new(clock::now).unwrap())
+    }
+
+    #[test]
+    fn routes_are_in_their_order() {
+        assert!(Route::ALL.iter().enumerate().all(|(place, route)| place == *route as usize));
+    }
 
     #[test]
     fn paths_are_matched_whole() {
-        let routes = Routes::new("/metrics", false);
+        let routes = routes("/metrics");
         assert_eq!(routes.find("/"), Some(Route::Landing));
         assert_eq!(routes.find("/metrics"), Some(Route::Telemetry));
         for path in ["/metrics/", "/metric", "//", "", "*", "/-/", "/status/x"] {
@@ -285,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_telemetry_path_of_slash_takes_the_landing_page_away() {
-        let routes = Routes::new("/", false);
+        let routes = routes("/");
         assert_eq!(routes.find("/"), Some(Route::Telemetry));
         assert_eq!(routes.find("/metrics"), None);
     }

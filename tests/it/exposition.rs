@@ -68,9 +68,10 @@ fn exposition() -> Exposition {
     fabrikam.request(Endpoint::Collection, None, Duration::from_secs(30));
     fabrikam.poll_failed(FailureReason::Timeout, Duration::from_secs(30));
     let http = HttpMetrics::new(start).unwrap();
-    http.declare("/metrics", &[200, 500, 503]);
-    http.answered("/metrics", 200, Duration::from_millis(2));
-    http.answered("other", 404, Duration::from_micros(50));
+    let metrics = http.path("/metrics");
+    http.declare(metrics, &[200, 500, 503]);
+    http.answered(metrics, 200, Duration::from_millis(2));
+    http.answered(http.path("other"), 404, Duration::from_micros(50));
     Exposition::new(vec![Box::new(Business::new(published).unwrap()), Box::new(own.part())], http)
 }
 

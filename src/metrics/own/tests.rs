@@ -159,7 +159,7 @@ fn every_own_metric_is_registered_and_nothing_twice() {
     own.sharded(0, 1, 1);
     own.web_config_loaded(Utc.timestamp_opt(0, 0).unwrap());
     own.web_certificate(Some(Utc.timestamp_opt(0, 0).unwrap()));
-    http.declare("/metrics", &[200]);
+    http.declare(http.path("/metrics"), &[200]);
     let families = [own.families(), http.gather()].concat();
     let mut gathered: Vec<_> = families.iter().map(|family| family.name().to_owned()).collect();
     gathered.sort_unstable();

@@ -4,6 +4,8 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -35,7 +37,7 @@ where
 {
     tokio::select! {
         biased;
-        () = slot.must_close() => debug!("A connection was closed: it made room for another, or did not end in time"),
+        () = seldom(slot.must_close()) => debug!("A connection was closed: it made room for another, or did not end in time"),
         () = serve(stream, &slot, &stop, &server) => {}
     }
 }
@@ -52,12 +54,12 @@ where
         let answering = connection.occupant.begin();
         route::answer(connection.clone(), request, answering)
     };
-    let mut end = pin!(async {
+    let mut end = pin!(seldom(async {
         tokio::select! {
             () = stop.cancelled() => {}
             () = connection.door.superseded() => debug!("A connection ends: the web configuration has changed what it asks of connections"),
         }
-    });
+    }));
     let result = match tls {
         None => serve_http1(stream, answer, limits, end).await,
         Some(config) => {
@@ -103,11 +105,21 @@ where
         .serve_connection(io, service_fn(answer));
     let mut connection = pin!(connection);
     tokio::select! {
+        biased;
         result = connection.as_mut() => result,
         () = end => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+    }
+}
+
+/// The same future, polled only once it was woken: a cancellation token takes locks each time that it is asked,
+/// and a connection's task runs for every packet.
+async fn seldom<F: Future>(future: F) -> F::Output {
+    match FuturesUnordered::from_iter([future]).next().await {
+        Some(output) => output,
+        None => std::future::pending().await,
     }
 }
 

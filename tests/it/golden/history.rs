@@ -186,8 +186,9 @@ impl Exporter {
         // What has no place in the script: an earlier commit, and the scrape that is being answered.
         own.commit_failed();
         let http = HttpMetrics::new(start).unwrap();
-        http.declare("/metrics", &[200, 500, 503]);
-        http.answered("/metrics", 200, Duration::from_millis(3));
+        let metrics = http.path("/metrics");
+        http.declare(metrics, &[200, 500, 503]);
+        http.answered(metrics, 200, Duration::from_millis(3));
         std::mem::forget(http.begin());
         let ledger = Ledger::open(&lab.directory.path().join("data"), Settings::new(config), start()).unwrap();
         let (writer, published, _) = Writer::start(ledger, Arc::new(Observer(own.clone())));
