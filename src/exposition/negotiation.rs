@@ -29,18 +29,17 @@ pub struct Wanted {
 impl Wanted {
     /// What the headers of a request ask for.
     pub fn from_headers(headers: &HeaderMap) -> Self {
-        let accept = joined(headers, ACCEPT);
-        let encodings = joined(headers, ACCEPT_ENCODING);
-        let (format, escaping) = format(&accept);
-        Self { format, escaping, encoding: encoding(&encodings) }
+        let (format, escaping) = joined(headers, ACCEPT).map_or_else(Default::default, |accept| format(&accept));
+        let encoding = joined(headers, ACCEPT_ENCODING).map_or_else(Default::default, |encodings| encoding(&encodings));
+        Self { format, escaping, encoding }
     }
 }
 
-/// A header's lines as one list. A line that is not ASCII is left out.
-fn joined(headers: &HeaderMap, name: impl AsHeaderName) -> Cow<'_, str> {
+/// A header's lines as one list. A line that is not ASCII is left out; `None` where there is no other.
+fn joined(headers: &HeaderMap, name: impl AsHeaderName) -> Option<Cow<'_, str>> {
     let mut lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
-    let first = Cow::Borrowed(lines.next().unwrap_or_default());
-    lines.fold(first, |joined, line| format!("{joined},{line}").into())
+    let first = Cow::Borrowed(lines.next()?);
+    Some(lines.fold(first, |joined, line| format!("{joined},{line}").into()))
 }
 
 /// The format of the highest quality; among equals the one that is named more precisely than by a

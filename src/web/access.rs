@@ -157,26 +157,32 @@ impl Rules {
         Arc::ptr_eq(&self.door, door)
     }
 
-    /// Whether a request of this client with these headers is answered. The rate limit comes first, as it does
-    /// elsewhere: it also bounds how many passwords can be tried.
+    /// Whether another request is within the rate limit. That comes first, as it does elsewhere: it also bounds
+    /// how many passwords can be tried.
     ///
     /// # Errors
-    /// Why it is not.
-    pub async fn admit(&self, client: Client, headers: &HeaderMap) -> Result<(), Refusal> {
-        if let Some(limiter) = &self.limiter {
-            limiter.check().map_err(Refusal::TooMany)?;
-        }
-        if self.users.is_empty() {
-            return Ok(());
-        }
-        // Apart, so that requests which need no password are not as large as this.
-        Box::pin(self.passwords.check(&self.users, client, headers)).await
+    /// That it is not.
+    pub fn limit(&self) -> Result<(), Refusal> {
+        self.limiter.as_ref().map_or(Ok(()), |limiter| limiter.check().map_err(Refusal::TooMany))
+    }
+
+    /// Whether requests need a password.
+    pub fn has_users(&self) -> bool {
+        !self.users.is_empty()
+    }
+
+    /// Whether a request of this client with these headers has a right password.
+    ///
+    /// # Errors
+    /// Why it is not answered.
+    pub async fn authenticate(&self, client: Client, headers: &HeaderMap) -> Result<(), Refusal> {
+        self.passwords.check(&self.users, client, headers).await
     }
 
     /// Statuses of answers to requests that are not admitted.
     pub fn refusing_codes(&self) -> Vec<u16> {
         let limited = self.limiter.is_some().then_some(429);
-        let authenticated = (!self.users.is_empty()).then_some(401);
+        let authenticated = self.has_users().then_some(401);
         limited.into_iter().chain(authenticated).collect()
     }
 

@@ -17,7 +17,7 @@ use tracing::debug;
 
 use super::super::body::Body;
 use super::super::deadlines::Deadlines;
-use super::super::route::{self, Connection};
+use super::super::exchange::{self, Connection};
 use super::super::{Limits, Server, http2, tls};
 use super::slots::Slot;
 
@@ -52,7 +52,7 @@ where
     let answer = |request| {
         // At once: from a complete request on, no other connection takes the slot.
         let answering = connection.occupant.begin();
-        route::answer(connection.clone(), request, answering)
+        exchange::answer(&connection, request, answering)
     };
     let mut end = pin!(seldom(async {
         tokio::select! {

@@ -137,13 +137,13 @@ async fn a_user_who_stays_the_same_is_known_after_a_change() {
     let first = Passwords { bcrypt: counted.clone(), ..Passwords::default() };
     let rules = Rules { passwords: Arc::new(first), ..Rules::new(&config(""), &access.current()).unwrap() };
     for (password, right) in [("right", true), ("wrong", false)] {
-        assert_eq!(rules.admit(ALICE, &headers(password)).await.is_ok(), right);
+        assert_eq!(rules.authenticate(ALICE, &headers(password)).await.is_ok(), right);
     }
     assert_eq!(std::mem::take(&mut *counted.0.lock().unwrap()), [4, 4]);
     let after = Rules::new(&config(&format!(", b: {HASH}")), &rules).unwrap();
     assert!(Arc::ptr_eq(&rules.passwords, &after.passwords));
     for (password, right) in [("right", true), ("wrong", false)] {
-        assert_eq!(after.admit(ALICE, &headers(password)).await.is_ok(), right);
+        assert_eq!(after.authenticate(ALICE, &headers(password)).await.is_ok(), right);
     }
     assert_eq!(*counted.0.lock().unwrap(), [0; 0], "nothing is computed again");
 }
