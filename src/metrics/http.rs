@@ -43,6 +43,8 @@ struct Series {
     version: u64,
     /// In the order in which they were named.
     paths: Vec<OfPath>,
+    /// The version that changed each of them last: side by side, as each scrape looks for those that have.
+    changed: Vec<u64>,
     /// Durations in the order of their labels' values: by place in `paths`.
     durations_by_label: Vec<usize>,
     /// Requests in the order of their labels' values: by place in `paths`, and among those of the path.
@@ -61,8 +63,6 @@ struct Durations {
     /// Not cumulative; the last one is above every bound.
     counts: [u64; BOUNDS.len() + 1],
     nanoseconds: u64,
-    /// The version that changed it last.
-    changed: u64,
 }
 
 struct Requests {
@@ -110,9 +110,8 @@ impl HttpMetrics {
         let (mut series, now) = (self.series(), self.0.now);
         series.version += 1;
         let version = series.version;
-        let durations = &mut series.paths[path.0].durations;
-        durations.observe(took);
-        durations.changed = version;
+        series.changed[path.0] = version;
+        series.paths[path.0].durations.observe(took);
         let requests = series.requests(path, code, now);
         requests.count += 1;
         requests.changed = version;
@@ -149,16 +148,19 @@ impl Live for HttpMetrics {
         let series = self.series();
         let is_other = |changed: u64| since.is_none_or(|since| changed > since);
         let in_flight = series.paths.len() * PLACES;
-        let mut values = Vec::with_capacity(2 * PLACES);
-        for (row, OfPath { durations, .. }) in series.all_durations().enumerate() {
-            if is_other(durations.changed) {
-                values.extend((row * PLACES..).zip(durations.numbers()));
+        let mut values = Vec::with_capacity(PLACES + 2);
+        for (row, path) in series.durations_by_label.iter().enumerate() {
+            if is_other(series.changed[*path]) {
+                values.extend((row * PLACES..).zip(series.paths[*path].durations.numbers()));
             }
         }
         // Told without the lock, so no version tells when it changes.
         values.push((in_flight, Number::Value(self.in_flight())));
-        for (row, (_, requests)) in series.all_requests().enumerate() {
-            if is_other(requests.changed) {
+        for (row, (path, place)) in series.requests_by_label.iter().enumerate() {
+            if is_other(series.changed[*path])
+                && let requests = &series.paths[*path].requests[*place]
+                && is_other(requests.changed)
+            {
                 values.push((in_flight + 1 + row, Number::Value(requests.count as f64)));
             }
         }
@@ -187,7 +189,8 @@ impl Series {
     fn path(&mut self, name: &str, now: fn() -> DateTime<Utc>) -> Path {
         let known = self.paths.iter().position(|path| *path.name == *name);
         Path(known.unwrap_or_else(|| {
-            let durations = Durations { started: now(), counts: Default::default(), nanoseconds: 0, changed: 0 };
+            let durations = Durations { started: now(), counts: Default::default(), nanoseconds: 0 };
+            self.changed.push(0);
             self.paths.push(OfPath { name: name.into(), durations, requests: Vec::new() });
             self.sort();
             self.paths.len() - 1

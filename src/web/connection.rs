@@ -64,8 +64,8 @@ impl Acceptor {
                 match listener.accept().await {
                     Ok((stream, address)) => {
                         pause = *ACCEPT_PAUSE.start();
-                        let Ok(slot) = self.slots.take(address.into()).await else { return };
-                        self.open.spawn(drive(stream, slot, self.stop.clone(), self.server.clone()));
+                        let Ok((slot, must_close)) = self.slots.take(address.into()).await else { return };
+                        self.open.spawn(drive(stream, slot, must_close, self.stop.clone(), self.server.clone()));
                     }
                     Err(error) if concerns_one_connection(&error) => {
                         debug!(%error, "A connection ended before it began")

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
@@ -22,6 +22,8 @@ pub(super) struct Deadlines<T> {
     phase: Phase,
     /// Goes off at the phase's deadline or before it; then it is set anew.
     timer: Pin<Box<Sleep>>,
+    /// Whom it wakes then.
+    waker: Waker,
 }
 
 /// Who is waited for, and until when.
@@ -42,7 +44,7 @@ impl<T> Deadlines<T> {
     pub(super) fn new(io: T, limits: &Limits) -> Self {
         let idle = Instant::now() + limits.idle;
         let timer = Box::pin(tokio::time::sleep_until(idle));
-        Self { io, limits: *limits, phase: Phase::Idle(idle), timer }
+        Self { io, limits: *limits, phase: Phase::Idle(idle), timer, waker: Waker::noop().clone() }
     }
 
     /// Fails once the phase has lasted too long.
@@ -50,6 +52,12 @@ impl<T> Deadlines<T> {
         let (Phase::Idle(deadline) | Phase::Request(deadline) | Phase::Reader(deadline)) = self.phase else {
             return Poll::Pending;
         };
+        let waits = self.timer.deadline() <= deadline && !self.timer.is_elapsed();
+        if waits && self.waker.will_wake(cx.waker()) {
+            // As it mostly does: asking it costs more than all else here.
+            return Poll::Pending;
+        }
+        self.waker.clone_from(cx.waker());
         loop {
             if self.timer.deadline() > deadline {
                 self.timer.as_mut().reset(deadline);

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
+use futures_util::future::{AbortRegistration, Abortable, Aborted};
 use futures_util::stream::FuturesUnordered;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -31,14 +32,17 @@ const MAX_BUFFER_BYTES: usize = 2 * MAX_HEADER_BYTES;
 
 /// Serves the requests of a connection until either side ends it, with no more of them after the stop. The slot
 /// is the last to go.
-pub(super) async fn drive<T>(stream: T, slot: Slot, stop: CancellationToken, server: Arc<Server>)
-where
+pub(super) async fn drive<T>(
+    stream: T,
+    slot: Slot,
+    must_close: AbortRegistration,
+    stop: CancellationToken,
+    server: Arc<Server>,
+) where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    tokio::select! {
-        biased;
-        () = seldom(slot.must_close()) => debug!("A connection was closed: it made room for another, or did not end in time"),
-        () = serve(stream, &slot, &stop, &server) => {}
+    if Abortable::new(serve(stream, &slot, &stop, &server), must_close).await == Err(Aborted) {
+        debug!("A connection was closed: it made room for another, or did not end in time");
     }
 }
 

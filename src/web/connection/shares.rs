@@ -1,6 +1,5 @@
 //! Places that are few, and of which each client may take a share: so that none of them takes all.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Client;
@@ -17,8 +16,8 @@ pub(in crate::web) struct Shares {
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
-    /// Only those who have any: never more entries than places.
-    by_client: BTreeMap<Client, usize>,
+    /// Only those who have any, which are few.
+    by_client: Vec<(Client, usize)>,
 }
 
 /// A place that is taken until this is dropped.
@@ -52,11 +51,11 @@ impl Shares {
         if taken.all >= self.capacity {
             return Err(Full::Taken(self.capacity));
         }
-        let of_client = taken.by_client.get(&client).copied().unwrap_or_default();
-        if of_client >= self.share {
-            return Err(Full::Share(self.share));
+        match taken.by_client.iter_mut().find(|(known, _)| *known == client) {
+            Some((_, of_client)) if *of_client >= self.share => return Err(Full::Share(self.share)),
+            Some((_, of_client)) => *of_client += 1,
+            None => taken.by_client.push((client, 1)),
         }
-        taken.by_client.insert(client, of_client + 1);
         taken.all += 1;
         Ok(Place { shares: self.clone(), client })
     }
@@ -70,10 +69,10 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.shares.taken();
         taken.all -= 1;
-        if let Some(of_client) = taken.by_client.get_mut(&self.client) {
-            *of_client -= 1;
-            if *of_client == 0 {
-                taken.by_client.remove(&self.client);
+        if let Some(place) = taken.by_client.iter().position(|(known, _)| *known == self.client) {
+            taken.by_client[place].1 -= 1;
+            if taken.by_client[place].1 == 0 {
+                taken.by_client.swap_remove(place);
             }
         }
     }

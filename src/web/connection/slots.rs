@@ -9,14 +9,19 @@
 //!
 //! A connection with an answer under way is never closed for another. So that such connections of one
 //! client cannot fill the slots, they are at most half of them: see [`Occupant::begin`].
+//!
+//! The table is locked where connections come, go or make room. Answers begin and end without it: there are
+//! thousands of them for each connection.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::future::{AbortHandle, AbortRegistration};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
 
 /// Whose connections count together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,8 +50,11 @@ pub(super) struct Slots {
     capacity: usize,
     /// One for each slot.
     permits: Arc<Semaphore>,
-    /// Every connection must close.
-    cut: CancellationToken,
+    /// How often a connection began to wait: orders them without a clock.
+    turns: AtomicU64,
+    /// How many connections wait for a slot. Raised before anybody looks for one that can be claimed, and read
+    /// after one has come to be such: one of both sees the other.
+    newcomers: AtomicUsize,
     table: Mutex<Table>,
 }
 
@@ -54,7 +62,6 @@ pub(super) struct Slots {
 #[derive(Debug)]
 pub(super) struct Slot {
     occupant: Arc<Occupant>,
-    must_close: CancellationToken,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -64,6 +71,8 @@ pub(in crate::web) struct Occupant {
     slots: Arc<Slots>,
     id: u64,
     client: Client,
+    held: Arc<Held>,
+    state: AtomicState,
 }
 
 /// An answer under way: from a complete request until nothing of the answer is left to be sent.
@@ -72,14 +81,20 @@ pub(in crate::web) struct Answering(Arc<Occupant>);
 
 impl Slots {
     pub(super) fn new(capacity: usize) -> Arc<Self> {
-        let permits = Arc::new(Semaphore::new(capacity));
-        Arc::new(Self { capacity, permits, cut: CancellationToken::new(), table: Mutex::default() })
+        Arc::new(Self {
+            capacity,
+            permits: Arc::new(Semaphore::new(capacity)),
+            turns: AtomicU64::default(),
+            newcomers: AtomicUsize::default(),
+            table: Mutex::default(),
+        })
     }
 
-    /// A slot for a connection of this client. Where none is left, one is claimed and this waits until
+    /// A slot for a connection of this client, and by what it is told that it must close: the slot is claimed for
+    /// another one, or all are cut. Where none is left, one is claimed and this waits until
     /// it is free, so that there are never more connections than slots. Where every connection has an
     /// answer under way, the first whose answer is sent makes room.
-    pub(super) async fn take(self: &Arc<Self>, client: Client) -> Result<Slot, AcquireError> {
+    pub(super) async fn take(self: &Arc<Self>, client: Client) -> Result<(Slot, AbortRegistration), AcquireError> {
         let permit = match self.permits.clone().try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
@@ -87,15 +102,15 @@ impl Slots {
                 self.permits.clone().acquire_owned().await?
             }
         };
-        let must_close = self.cut.child_token();
-        let id = self.table().enter(client, must_close.clone());
-        let occupant = Arc::new(Occupant { slots: self.clone(), id, client });
-        Ok(Slot { occupant, must_close, _permit: permit })
+        let (must_close, registration) = AbortHandle::new_pair();
+        let occupant = self.table().enter(self, client, must_close);
+        self.make_room_if_needed();
+        Ok((Slot { occupant, _permit: permit }, registration))
     }
 
     /// Has every connection closed, also those with an answer under way.
     pub(super) fn cut(&self) {
-        self.cut.cancel();
+        self.table().connections.values().for_each(|connection| connection.must_close.abort());
     }
 
     /// Has a connection closed, as where the system has no descriptor left for another.
@@ -103,9 +118,21 @@ impl Slots {
         self.table().claim();
     }
 
-    /// How many connections of one client may have an answer under way.
-    fn share(&self) -> usize {
-        (self.capacity / 2).max(1)
+    /// After a connection has come to be one that can be closed.
+    fn make_room_if_needed(&self) {
+        if self.newcomers.load(SeqCst) > 0 {
+            self.make_room();
+        }
+    }
+
+    /// Claims slots for those who wait, as far as there are connections that can be closed.
+    fn make_room(&self) {
+        let mut table = self.table();
+        while table.claimed < self.newcomers.load(SeqCst) && table.claim() {}
+    }
+
+    fn next_turn(&self) -> u64 {
+        self.turns.fetch_add(1, SeqCst)
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -117,16 +144,11 @@ impl Slot {
     pub(super) fn occupant(&self) -> Arc<Occupant> {
         self.occupant.clone()
     }
-
-    /// Waits until the connection must close: the slot is claimed for another one, or all are cut.
-    pub(super) async fn must_close(&self) {
-        self.must_close.cancelled().await;
-    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.occupant.slots.table().leave(self.occupant.id);
+        self.occupant.slots.table().leave(&self.occupant);
     }
 }
 
@@ -135,7 +157,33 @@ impl Occupant {
     /// has just been, and where half of all slots are taken by this client's connections that have answers
     /// under way: more of them would keep out everybody else for as long as it pleases not to read them.
     pub(in crate::web) fn begin(self: &Arc<Self>) -> Option<Answering> {
-        self.slots.table().begin(self.id, self.slots.share()).then(|| Answering(self.clone()))
+        let mut counted = false;
+        let begun = self.state.update(|state| match state {
+            State::Waiting(_) => {
+                counted = counted || self.held.count();
+                counted.then_some(State::Answering(1))
+            }
+            State::Answering(answers) => Some(State::Answering(answers + 1)),
+            State::Closed => None,
+        });
+        // For nothing, where another has changed the state meanwhile.
+        if counted && !matches!(begun, Ok(State::Waiting(_))) {
+            self.held.discount();
+        }
+        begun.is_ok().then(|| Answering(self.clone()))
+    }
+
+    /// An answer has ended; its connection may have done so before.
+    fn end(&self) {
+        let ended = self.state.update(|state| match state {
+            State::Answering(1) => Some(State::Waiting(self.slots.next_turn())),
+            State::Answering(answers) => Some(State::Answering(answers - 1)),
+            State::Waiting(_) | State::Closed => None,
+        });
+        if ended == Ok(State::Answering(1)) {
+            self.held.discount();
+            self.slots.make_room_if_needed();
+        }
     }
 }
 
@@ -148,7 +196,7 @@ impl Answering {
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.slots.table().end(self.0.id);
+        self.0.end();
     }
 }
 
@@ -157,37 +205,101 @@ struct Newcomer<'a>(&'a Slots);
 
 impl<'a> Newcomer<'a> {
     fn announce(slots: &'a Slots) -> Self {
-        let mut table = slots.table();
-        table.newcomers += 1;
-        table.make_room();
+        slots.newcomers.fetch_add(1, SeqCst);
+        slots.make_room();
         Self(slots)
     }
 }
 
 impl Drop for Newcomer<'_> {
     fn drop(&mut self) {
-        self.0.table().newcomers -= 1;
+        self.0.newcomers.fetch_sub(1, SeqCst);
     }
 }
 
-/// The connections, and who waits for their slots.
+/// The connections.
 #[derive(Debug, Default)]
 struct Table {
     connections: BTreeMap<u64, Connection>,
-    clients: BTreeMap<Client, Held>,
-    /// How often a connection began to wait: orders them without a clock.
-    turn: u64,
-    /// How many connections wait for a slot.
-    newcomers: usize,
+    /// How many connections each client has, and what it holds.
+    clients: BTreeMap<Client, (usize, Arc<Held>)>,
     /// How many slots are claimed and not yet free.
     claimed: usize,
 }
 
 #[derive(Debug)]
 struct Connection {
-    client: Client,
-    state: State,
-    must_close: CancellationToken,
+    occupant: Arc<Occupant>,
+    must_close: AbortHandle,
+}
+
+/// What a client holds.
+#[derive(Debug)]
+struct Held {
+    /// How many of its connections have answers under way.
+    answering: AtomicUsize,
+    /// How many of them may have.
+    share: usize,
+}
+
+impl Held {
+    /// Whether there is one more connection with answers under way.
+    fn count(&self) -> bool {
+        self.answering.fetch_update(SeqCst, SeqCst, |held| (held < self.share).then_some(held + 1)).is_ok()
+    }
+
+    /// There is one less.
+    fn discount(&self) {
+        self.answering.fetch_sub(1, SeqCst);
+    }
+}
+
+impl Table {
+    fn enter(&mut self, slots: &Arc<Slots>, client: Client, must_close: AbortHandle) -> Arc<Occupant> {
+        let held = || Arc::new(Held { answering: AtomicUsize::default(), share: (slots.capacity / 2).max(1) });
+        let (connections, held) = self.clients.entry(client).or_insert_with(|| (0, held()));
+        *connections += 1;
+        let id = slots.next_turn();
+        let (slots, held, state) = (slots.clone(), held.clone(), AtomicState::new(State::Waiting(id)));
+        let occupant = Arc::new(Occupant { slots, id, client, held, state });
+        self.connections.insert(id, Connection { occupant: occupant.clone(), must_close });
+        occupant
+    }
+
+    fn leave(&mut self, occupant: &Occupant) {
+        self.connections.remove(&occupant.id);
+        match occupant.state.close() {
+            State::Waiting(_) => {}
+            State::Answering(_) => occupant.held.discount(),
+            State::Closed => self.claimed -= 1,
+        }
+        if let Entry::Occupied(mut client) = self.clients.entry(occupant.client) {
+            client.get_mut().0 -= 1;
+            if client.get().0 == 0 {
+                client.remove();
+            }
+        }
+    }
+
+    /// Claims the slot of the connection that comes first; false where none can be closed. Looks at all
+    /// of them: that takes microseconds, and costs a client a connection.
+    fn claim(&mut self) -> bool {
+        loop {
+            let first = self.connections.values().filter_map(|connection| {
+                let State::Waiting(since) = connection.occupant.state.load() else { return None };
+                let connections = self.clients.get(&connection.occupant.client).map_or(0, |client| client.0);
+                Some(((connections, Reverse(since)), connection))
+            });
+            let Some(((_, Reverse(since)), connection)) = first.max_by_key(|(order, _)| *order) else { return false };
+            // Unless an answer has begun meanwhile.
+            let closed = |state| (state == State::Waiting(since)).then_some(State::Closed);
+            if connection.occupant.state.update(closed).is_ok() {
+                connection.must_close.abort();
+                self.claimed += 1;
+                return true;
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,92 +307,56 @@ enum State {
     /// Without a complete request, since that turn: new, in a handshake, idle, or with a part of a request.
     Waiting(u64),
     /// With so many answers under way.
-    Answering(usize),
-    /// Closing to make room.
-    Claimed,
+    Answering(u64),
+    /// Closing to make room, or gone.
+    Closed,
 }
 
-/// What a client holds.
-#[derive(Debug, Default)]
-struct Held {
-    connections: usize,
-    answering: usize,
+/// A state in one word: a turn and, in the lower bits, the number of answers.
+#[derive(Debug)]
+struct AtomicState(AtomicU64);
+
+/// Far more than a connection may have.
+const ANSWER_BITS: u32 = 16;
+
+impl State {
+    const CLOSED: u64 = u64::MAX;
+
+    fn word(self) -> u64 {
+        match self {
+            Self::Waiting(turn) => turn << ANSWER_BITS,
+            Self::Answering(answers) => answers,
+            Self::Closed => Self::CLOSED,
+        }
+    }
+
+    fn of(word: u64) -> Self {
+        match (word, word & ((1 << ANSWER_BITS) - 1)) {
+            (Self::CLOSED, _) => Self::Closed,
+            (_, 0) => Self::Waiting(word >> ANSWER_BITS),
+            (_, answers) => Self::Answering(answers),
+        }
+    }
 }
 
-impl Table {
-    fn enter(&mut self, client: Client, must_close: CancellationToken) -> u64 {
-        let id = self.next_turn();
-        self.clients.entry(client).or_default().connections += 1;
-        self.connections.insert(id, Connection { client, state: State::Waiting(id), must_close });
-        id
+impl AtomicState {
+    fn new(state: State) -> Self {
+        Self(AtomicU64::new(state.word()))
     }
 
-    fn leave(&mut self, id: u64) {
-        let Some(Connection { client, state, .. }) = self.connections.remove(&id) else { return };
-        if let Some(held) = self.clients.get_mut(&client) {
-            held.connections -= 1;
-            held.answering -= usize::from(matches!(state, State::Answering(_)));
-            if held.connections == 0 {
-                self.clients.remove(&client);
-            }
-        }
-        self.claimed -= usize::from(state == State::Claimed);
+    fn load(&self) -> State {
+        State::of(self.0.load(SeqCst))
     }
 
-    /// Whether another answer of this connection may begin.
-    fn begin(&mut self, id: u64, share: usize) -> bool {
-        let Some(connection) = self.connections.get_mut(&id) else { return false };
-        let Some(held) = self.clients.get_mut(&connection.client) else { return false };
-        match connection.state {
-            State::Waiting(_) if held.answering < share => {
-                held.answering += 1;
-                connection.state = State::Answering(1);
-            }
-            State::Answering(answers) => connection.state = State::Answering(answers + 1),
-            State::Waiting(_) | State::Claimed => return false,
-        }
-        true
+    /// Closes it; what it was before.
+    fn close(&self) -> State {
+        State::of(self.0.swap(State::CLOSED, SeqCst))
     }
 
-    /// An answer has ended; its connection may have done so before.
-    fn end(&mut self, id: u64) {
-        let turn = self.next_turn();
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let State::Answering(answers) = connection.state else { return };
-        if answers > 1 {
-            connection.state = State::Answering(answers - 1);
-            return;
-        }
-        connection.state = State::Waiting(turn);
-        if let Some(held) = self.clients.get_mut(&connection.client) {
-            held.answering -= 1;
-        }
-        self.make_room();
-    }
-
-    /// Claims slots for those who wait, as far as there are connections that can be closed.
-    fn make_room(&mut self) {
-        while self.claimed < self.newcomers && self.claim() {}
-    }
-
-    /// Claims the slot of the connection that comes first; false where none can be closed. Looks at all
-    /// of them: that takes microseconds, and costs a client a connection.
-    fn claim(&mut self) -> bool {
-        let first = self.connections.values_mut().filter_map(|connection| {
-            let State::Waiting(since) = connection.state else { return None };
-            let held = self.clients.get(&connection.client).map_or(0, |held| held.connections);
-            Some(((held, Reverse(since)), connection))
-        });
-        let Some((_, connection)) = first.max_by_key(|(order, _)| *order) else { return false };
-        connection.state = State::Claimed;
-        connection.must_close.cancel();
-        self.claimed += 1;
-        true
-    }
-
-    fn next_turn(&mut self) -> u64 {
-        self.turn += 1;
-        self.turn
+    /// Changes it unless there is nothing to change it to; what it was before, either way.
+    fn update(&self, mut change: impl FnMut(State) -> Option<State>) -> Result<State, State> {
+        let updated = self.0.fetch_update(SeqCst, SeqCst, |word| change(State::of(word)).map(State::word));
+        updated.map(State::of).map_err(State::of)
     }
 }
 

@@ -19,18 +19,18 @@ fn now<F: Future>(future: F) -> Option<F::Output> {
 }
 
 fn take(slots: &Arc<Slots>, client: Client) -> Slot {
-    now(slots.take(client)).expect("a slot is free").unwrap()
+    now(slots.take(client)).expect("a slot is free").unwrap().0
 }
 
 fn is_claimed(slot: &Slot) -> bool {
-    now(slot.must_close()).is_some()
+    slot.occupant.state.load() == State::Closed
 }
 
 /// Which of them are claimed once somebody else wants a slot, and would go.
 async fn claimed_for(client: Client, slots: &Arc<Slots>, taken: &mut Vec<(&str, Slot)>) -> Vec<String> {
     let newcomer = tokio::spawn({
         let slots = slots.clone();
-        async move { slots.take(client).await.unwrap() }
+        async move { slots.take(client).await.unwrap().0 }
     });
     tokio::task::yield_now().await;
     let mut gone = Vec::new();
@@ -82,7 +82,7 @@ async fn an_answer_under_way_is_never_closed_and_the_first_to_end_makes_room() {
     let others = other.occupant().begin().unwrap();
     let newcomers = [CAROL, CAROL].map(|client| {
         let slots = slots.clone();
-        tokio::spawn(async move { slots.take(client).await.unwrap() })
+        tokio::spawn(async move { slots.take(client).await.unwrap().0 })
     });
     tokio::task::yield_now().await;
     assert!(!is_claimed(&slow) && !is_claimed(&other));
@@ -146,7 +146,7 @@ async fn nothing_is_left_of_those_that_have_gone() {
     drop(slot);
     let table = slots.table();
     assert!(table.connections.is_empty() && table.clients.is_empty());
-    assert_eq!((table.claimed, table.newcomers), (0, 0));
+    assert_eq!((table.claimed, slots.newcomers.load(SeqCst)), (0, 0));
 }
 
 #[test]
@@ -157,4 +157,42 @@ fn addresses_of_one_machine_are_one_client() {
     assert_eq!(client("2001:db8:0:1::1"), client("2001:db8:0:1:ffff::"));
     assert_ne!(client("2001:db8:0:1::1"), client("2001:db8:0:2::1"));
     assert_ne!(Client::from(Some(Ipv6Addr::UNSPECIFIED.into())), Client::from(None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn answers_and_claims_that_meet_leave_nothing_behind() {
+    const CONNECTIONS: usize = 16;
+    let slots = Slots::new(3);
+    let mut clients = tokio::task::JoinSet::new();
+    for number in 0..CONNECTIONS {
+        let slots = slots.clone();
+        clients.spawn(async move {
+            for turn in 0..200 {
+                let (slot, _must_close) = slots.take(Client::V6((number % 3) as u64)).await.unwrap();
+                for _ in 0..turn % 4 {
+                    let Some(answer) = slot.occupant().begin() else { break };
+                    tokio::task::yield_now().await;
+                    assert!(!is_claimed(&slot), "an answer is under way");
+                    drop(answer);
+                }
+                // Idle, until it makes room or nobody waits for it.
+                while turn % 2 == 0 && !is_claimed(&slot) && slots.newcomers.load(SeqCst) > 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        });
+    }
+    // All of them come to their end: no newcomer was forgotten.
+    tokio::time::timeout(Duration::from_secs(60), clients.join_all()).await.unwrap();
+    let table = slots.table();
+    assert!(table.connections.is_empty() && table.clients.is_empty());
+    assert_eq!((table.claimed, slots.newcomers.load(SeqCst)), (0, 0));
+    assert_eq!(slots.permits.available_permits(), 3);
+}
+
+#[test]
+fn states_are_words() {
+    for state in [State::Waiting(0), State::Waiting(1), State::Answering(1), State::Answering(32), State::Closed] {
+        assert_eq!(State::of(state.word()), state);
+    }
 }
