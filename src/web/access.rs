@@ -157,8 +157,8 @@ impl Rules {
         Arc::ptr_eq(&self.door, door)
     }
 
-    /// Whether another request is within the rate limit. That comes first, as it does elsewhere: it also bounds
-    /// how many passwords can be tried.
+    /// Whether another request is within the rate limit. To be asked before the password, as it is elsewhere: it
+    /// also bounds how many of those can be tried.
     ///
     /// # Errors
     /// That it is not.

@@ -2,10 +2,11 @@
 //! answer not read, in time.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep};
 
 use super::Limits;
@@ -62,7 +63,8 @@ impl<T> Deadlines<T> {
             if self.timer.deadline() > deadline {
                 self.timer.as_mut().reset(deadline);
             }
-            ready!(self.timer.as_mut().poll(cx));
+            // Whatever is left of the task's budget: without any, it would not keep whom to wake.
+            ready!(pin!(unconstrained(self.timer.as_mut())).poll(cx));
             if self.timer.deadline() == deadline {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
@@ -213,6 +215,22 @@ mod tests {
         server.flush().await.unwrap();
         assert_eq!(server.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert_eq!(answered.elapsed(), IDLE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_without_budget_is_woken_all_the_same() {
+        use tokio::task::coop::{consume_budget, has_budget_remaining};
+        let (mut server, _client) = pair();
+        let start = Instant::now();
+        // One that has yet to be polled, where nothing is left.
+        let mut read = pin!(server.read_u8());
+        while has_budget_remaining() {
+            consume_budget().await;
+        }
+        assert!(std::future::poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx).is_pending())).await);
+        let cut = tokio::time::timeout(2 * IDLE, read).await.expect("it is woken");
+        assert_eq!(cut.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(start.elapsed(), IDLE);
     }
 
     #[tokio::test(start_paused = true)]

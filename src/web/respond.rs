@@ -16,7 +16,7 @@ use super::{Server, landing};
 use crate::exposition::{Rendered, Wanted};
 
 /// An answer, or how to wait for it. Few have to wait, and only those are moved about with all that they need for
-/// that.
+/// that, in a box.
 pub(super) enum Made {
     Now(Answer),
     Later(BoxFuture<'static, Answer>),
@@ -50,7 +50,7 @@ pub(super) fn respond(server: &Arc<Server>, route: Route, headers: &HeaderMap, c
             return Made::later(async move { reload(&server.state).await });
         }
         Route::Landing => {
-            made(server, client, || Answer::html(landing::page(&server.state, is_ready(server)), &server.policy))
+            page(server, client, || Answer::html(landing::page(&server.state, is_ready(server)), &server.policy))
         }
         Route::Healthy => match server.state.status.stalled() {
             stalled if stalled.is_empty() => Answer::text(StatusCode::OK, "Healthy.\n"),
@@ -65,15 +65,15 @@ pub(super) fn respond(server: &Arc<Server>, route: Route, headers: &HeaderMap, c
             Some(configuration) => Answer::text(StatusCode::OK, configuration.yaml),
             None => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "No configuration is loaded yet.\n"),
         },
-        Route::Status => made(server, client, || Answer::json(&StatusPage::new(&server.state, is_ready(server)))),
+        Route::Status => page(server, client, || Answer::json(&StatusPage::new(&server.state, is_ready(server)))),
     };
     answer.into()
 }
 
 /// A page that is made for its request, and in memory until it is sent.
-fn made(server: &Server, client: Client, page: impl FnOnce() -> Answer) -> Answer {
+fn page(server: &Server, client: Client, make: impl FnOnce() -> Answer) -> Answer {
     match server.pages.take(client) {
-        Ok(place) => page().holding(place),
+        Ok(place) => make().holding(place),
         Err(_) => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "Too many pages are being served; try again later.\n")
             .with(RETRY_AFTER, RETRY_AFTER_SECONDS),
     }

@@ -123,6 +123,7 @@ where
 async fn seldom<F: Future>(future: F) -> F::Output {
     match FuturesUnordered::from_iter([future]).next().await {
         Some(output) => output,
+        // It has one.
         None => std::future::pending().await,
     }
 }

@@ -71,7 +71,11 @@ pub(in crate::web) struct Occupant {
     slots: Arc<Slots>,
     id: u64,
     client: Client,
-    held: Arc<Held>,
+    /// How many connections of the client have answers under way: for a moment maybe one too many, never one too
+    /// few.
+    answering: Arc<AtomicUsize>,
+    /// Becomes closed under the table's lock alone. Who ends the last answer takes the connection off those that
+    /// have answers.
     state: AtomicState,
 }
 
@@ -90,8 +94,8 @@ impl Slots {
         })
     }
 
-    /// A slot for a connection of this client, and by what it is told that it must close: the slot is claimed for
-    /// another one, or all are cut. Where none is left, one is claimed and this waits until
+    /// A slot for a connection of this client, and what tells it to close: when the slot is claimed for another one,
+    /// or all are cut. Where none is left, one is claimed and this waits until
     /// it is free, so that there are never more connections than slots. Where every connection has an
     /// answer under way, the first whose answer is sent makes room.
     pub(super) async fn take(self: &Arc<Self>, client: Client) -> Result<(Slot, AbortRegistration), AcquireError> {
@@ -104,6 +108,7 @@ impl Slots {
         };
         let (must_close, registration) = AbortHandle::new_pair();
         let occupant = self.table().enter(self, client, must_close);
+        // Who still waits comes before a connection that has not asked for anything, be it this one.
         self.make_room_if_needed();
         Ok((Slot { occupant, _permit: permit }, registration))
     }
@@ -129,6 +134,11 @@ impl Slots {
     fn make_room(&self) {
         let mut table = self.table();
         while table.claimed < self.newcomers.load(SeqCst) && table.claim() {}
+    }
+
+    /// How many connections of one client may have answers under way.
+    fn share(&self) -> usize {
+        (self.capacity / 2).max(1)
     }
 
     fn next_turn(&self) -> u64 {
@@ -160,7 +170,7 @@ impl Occupant {
         let mut counted = false;
         let begun = self.state.update(|state| match state {
             State::Waiting(_) => {
-                counted = counted || self.held.count();
+                counted = counted || self.count();
                 counted.then_some(State::Answering(1))
             }
             State::Answering(answers) => Some(State::Answering(answers + 1)),
@@ -168,7 +178,7 @@ impl Occupant {
         });
         // For nothing, where another has changed the state meanwhile.
         if counted && !matches!(begun, Ok(State::Waiting(_))) {
-            self.held.discount();
+            self.discount();
         }
         begun.is_ok().then(|| Answering(self.clone()))
     }
@@ -181,9 +191,20 @@ impl Occupant {
             State::Waiting(_) | State::Closed => None,
         });
         if ended == Ok(State::Answering(1)) {
-            self.held.discount();
+            self.discount();
             self.slots.make_room_if_needed();
         }
+    }
+
+    /// Whether the client may have one more connection with answers under way, which it has then.
+    fn count(&self) -> bool {
+        let share = self.slots.share();
+        self.answering.fetch_update(SeqCst, SeqCst, |answering| (answering < share).then_some(answering + 1)).is_ok()
+    }
+
+    /// The client has one less.
+    fn discount(&self) {
+        self.answering.fetch_sub(1, SeqCst);
     }
 }
 
@@ -221,8 +242,8 @@ impl Drop for Newcomer<'_> {
 #[derive(Debug, Default)]
 struct Table {
     connections: BTreeMap<u64, Connection>,
-    /// How many connections each client has, and what it holds.
-    clients: BTreeMap<Client, (usize, Arc<Held>)>,
+    /// How many connections each client has, and how many of them have answers under way.
+    clients: BTreeMap<Client, (usize, Arc<AtomicUsize>)>,
     /// How many slots are claimed and not yet free.
     claimed: usize,
 }
@@ -233,35 +254,13 @@ struct Connection {
     must_close: AbortHandle,
 }
 
-/// What a client holds.
-#[derive(Debug)]
-struct Held {
-    /// How many of its connections have answers under way.
-    answering: AtomicUsize,
-    /// How many of them may have.
-    share: usize,
-}
-
-impl Held {
-    /// Whether there is one more connection with answers under way.
-    fn count(&self) -> bool {
-        self.answering.fetch_update(SeqCst, SeqCst, |held| (held < self.share).then_some(held + 1)).is_ok()
-    }
-
-    /// There is one less.
-    fn discount(&self) {
-        self.answering.fetch_sub(1, SeqCst);
-    }
-}
-
 impl Table {
     fn enter(&mut self, slots: &Arc<Slots>, client: Client, must_close: AbortHandle) -> Arc<Occupant> {
-        let held = || Arc::new(Held { answering: AtomicUsize::default(), share: (slots.capacity / 2).max(1) });
-        let (connections, held) = self.clients.entry(client).or_insert_with(|| (0, held()));
+        let (connections, answering) = self.clients.entry(client).or_default();
         *connections += 1;
         let id = slots.next_turn();
-        let (slots, held, state) = (slots.clone(), held.clone(), AtomicState::new(State::Waiting(id)));
-        let occupant = Arc::new(Occupant { slots, id, client, held, state });
+        let (slots, answering, state) = (slots.clone(), answering.clone(), AtomicState::new(State::Waiting(id)));
+        let occupant = Arc::new(Occupant { slots, id, client, answering, state });
         self.connections.insert(id, Connection { occupant: occupant.clone(), must_close });
         occupant
     }
@@ -270,7 +269,7 @@ impl Table {
         self.connections.remove(&occupant.id);
         match occupant.state.close() {
             State::Waiting(_) => {}
-            State::Answering(_) => occupant.held.discount(),
+            State::Answering(_) => occupant.discount(),
             State::Closed => self.claimed -= 1,
         }
         if let Entry::Occupied(mut client) = self.clients.entry(occupant.client) {
@@ -316,7 +315,7 @@ enum State {
 #[derive(Debug)]
 struct AtomicState(AtomicU64);
 
-/// Far more than a connection may have.
+/// A connection of HTTP/2 has 32 answers under way at most, and one of HTTP/1.1 one.
 const ANSWER_BITS: u32 = 16;
 
 impl State {
