@@ -27,14 +27,16 @@ pub(super) struct Connection {
 }
 
 /// Answers one request, at once where nothing has to be waited for; refuses it where the connection may not begin an answer, or came by a door that is no
-/// longer in force. Its body is dropped unread, upon which hyper closes the connection after the answer, or skips
-/// what has come already.
+/// longer in force. Its body is dropped unread with the future, upon which hyper closes the connection after the
+/// answer, or skips what has come already.
 pub(super) fn answer(
     connection: &Arc<Connection>,
     request: Request<Incoming>,
     answering: Option<Answering>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + 'static {
     let Connection { server, door, .. } = &**connection;
+    let (head, unread) = request.into_parts();
+    let request = Request::from_parts(head, ());
     let exchange = Exchange {
         arrived: Instant::now(),
         in_flight: server.state.http.begin(),
@@ -51,9 +53,14 @@ pub(super) fn answer(
         Some(_) if !access.stands_behind(door) => refusal::superseded(request.version()).into(),
         Some(answering) => checked(server, access, *route, request, answering.client()),
     };
-    match made {
-        Made::Now(answer) => Either::Left(ready(Ok(exchange.end(answer, answering)))),
-        Made::Later(answer) => Either::Right(Box::pin(async move { Ok(exchange.end(answer.await, answering)) })),
+    let answer = match made {
+        Made::Now(answer) => Either::Left(ready(exchange.end(answer, answering))),
+        Made::Later(answer) => Either::Right(Box::pin(async move { exchange.end(answer.await, answering) })),
+    };
+    async move {
+        let answer = answer.await;
+        drop(unread);
+        Ok(answer)
     }
 }
 
@@ -85,7 +92,7 @@ fn checked(
     server: &Arc<Server>,
     access: &Arc<Rules>,
     route: Option<Route>,
-    request: Request<Incoming>,
+    request: Request<()>,
     client: Client,
 ) -> Made {
     if let Some(problem) = request::problem(&request) {
@@ -97,7 +104,7 @@ fn checked(
     if !access.has_users() {
         return admitted(server, route, &request, client);
     }
-    let (server, access, request) = (server.clone(), access.clone(), request.map(drop));
+    let (server, access) = (server.clone(), access.clone());
     Made::later(async move {
         match access.authenticate(client, request.headers()).await {
             Ok(()) => admitted(&server, route, &request, client).answer().await,
@@ -107,7 +114,7 @@ fn checked(
 }
 
 /// The answer to a request that the web configuration admits.
-fn admitted<B>(server: &Arc<Server>, route: Option<Route>, request: &Request<B>, client: Client) -> Made {
+fn admitted(server: &Arc<Server>, route: Option<Route>, request: &Request<()>, client: Client) -> Made {
     match (route, request.method()) {
         _ if request::is_for_no_page(request) => refusal::not_allowed("GET, HEAD").into(),
         (None, _) => Answer::text(StatusCode::NOT_FOUND, "There is no such page.\n").into(),
