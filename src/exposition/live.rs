@@ -276,11 +276,8 @@ mod tests {
                 whole(&rendering, lines);
             }
             assert_eq!(made(), before + 1, "{lines:?}");
-            counted.0.answered(
-                counted.0.path("/metrics"),
-                if lines == Lines::Text { 404 } else { 405 },
-                Duration::ZERO,
-            );
+            let path = counted.0.path(if lines == Lines::Text { "a" } else { "b" });
+            counted.0.answered(path, 404, Duration::ZERO);
             for _ in 0..3 {
                 whole(&rendering, lines);
             }

@@ -26,9 +26,9 @@ pub(super) struct Connection {
     pub(super) door: Arc<Door>,
 }
 
-/// Answers one request, at once where nothing has to be waited for; refuses it where the connection may not begin an answer, or came by a door that is no
-/// longer in force. Its body is dropped unread with the future, upon which hyper closes the connection after the
-/// answer, or skips what has come already.
+/// Answers one request, at once where nothing has to be waited for; refuses it where the connection may not begin
+/// an answer, or came by a door that is no longer in force. Its body is dropped unread with the future, upon which
+/// hyper closes the connection after the answer, or skips what has come already.
 pub(super) fn answer(
     connection: &Arc<Connection>,
     request: Request<Incoming>,

@@ -94,10 +94,10 @@ impl Slots {
         })
     }
 
-    /// A slot for a connection of this client, and what tells it to close: when the slot is claimed for another one,
-    /// or all are cut. Where none is left, one is claimed and this waits until
-    /// it is free, so that there are never more connections than slots. Where every connection has an
-    /// answer under way, the first whose answer is sent makes room.
+    /// A slot for a connection of this client, and what tells it to close: when the slot is claimed for another
+    /// one, or all are cut. Where none is left, one is claimed and this waits until it is free, so that there are
+    /// never more connections than slots. Where every connection has an answer under way, the first whose answer
+    /// is sent makes room.
     pub(super) async fn take(self: &Arc<Self>, client: Client) -> Result<(Slot, AbortRegistration), AcquireError> {
         let permit = match self.permits.clone().try_acquire_owned() {
             Ok(permit) => permit,
@@ -109,7 +109,7 @@ impl Slots {
         let (must_close, registration) = AbortHandle::new_pair();
         let occupant = self.table().enter(self, client, must_close);
         // Who still waits comes before a connection that has not asked for anything, be it this one.
-        self.make_room_if_needed();
+        self.make_room();
         Ok((Slot { occupant, _permit: permit }, registration))
     }
 
@@ -123,15 +123,12 @@ impl Slots {
         self.table().claim();
     }
 
-    /// After a connection has come to be one that can be closed.
-    fn make_room_if_needed(&self) {
-        if self.newcomers.load(SeqCst) > 0 {
-            self.make_room();
-        }
-    }
-
-    /// Claims slots for those who wait, as far as there are connections that can be closed.
+    /// Claims slots for those who wait, as far as there are connections that can be closed. Takes no lock where
+    /// nobody waits.
     fn make_room(&self) {
+        if self.newcomers.load(SeqCst) == 0 {
+            return;
+        }
         let mut table = self.table();
         while table.claimed < self.newcomers.load(SeqCst) && table.claim() {}
     }
@@ -192,7 +189,7 @@ impl Occupant {
         });
         if ended == Ok(State::Answering(1)) {
             self.discount();
-            self.slots.make_room_if_needed();
+            self.slots.make_room();
         }
     }
 
