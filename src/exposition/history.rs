@@ -106,7 +106,7 @@ impl Line {
         self.text.truncate(self.number_at);
         let _ = match number {
             Number::Count(count) => write!(self.text, "{count}"),
-            Number::Value(value) => write!(self.text, "{}", Float(value)),
+            number => write!(self.text, "{}", Float(number.value())),
         };
     }
 }

@@ -1,7 +1,7 @@
 //! The part that changes with each scrape. It is encoded once for each set of series; a scrape only
 //! writes the numbers that are others now.
 
-use std::fmt::Write;
+use std::io::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -108,11 +108,11 @@ impl Template {
 
     /// Adds the text with these numbers.
     fn fill_in(&self, pieces: &mut Vec<Bytes>, lines: Lines, numbers: &[(usize, Number)]) {
-        let (mut filled, mut from) = (BytesMut::with_capacity(FILLED_BYTES), 0);
+        let (mut filled, mut digits, mut from) = (BytesMut::with_capacity(FILLED_BYTES), Digits::new(lines), 0);
         for (at, number) in numbers {
             let place = self.places[*at].clone();
             self.go_on(from..place.start, &mut filled, pieces);
-            write(&mut filled, lines, *number);
+            filled.extend_from_slice(digits.of(*number));
             from = place.end;
         }
         self.go_on(from..self.text.len(), &mut filled, pieces);
@@ -132,44 +132,66 @@ impl Template {
     }
 }
 
-/// A number as the format's own encoder writes it.
-fn write(out: &mut BytesMut, lines: Lines, number: Number) {
-    let is_openmetrics = lines == Lines::OpenMetrics;
-    // Beyond these, there are exponents, and integers that are not exact.
-    let most_whole = if is_openmetrics { 1e6 } else { MAX_EXACT };
-    let mut digits = itoa::Buffer::new();
-    match number {
-        Number::Count(count) => out.extend_from_slice(digits.format(count).as_bytes()),
-        // Most are whole: what is counted, and the sums of nothing.
-        Number::Value(value) if value.fract() == 0.0 && value.is_sign_positive() && value < most_whole => {
-            out.extend_from_slice(digits.format(value as u64).as_bytes());
-            out.extend_from_slice(if is_openmetrics { b".0" } else { b"" });
+/// Numbers as text.
+struct Digits {
+    is_openmetrics: bool,
+    /// What the text is of.
+    number: Option<Number>,
+    text: Vec<u8>,
+}
+
+impl Digits {
+    fn new(lines: Lines) -> Self {
+        Self { is_openmetrics: lines == Lines::OpenMetrics, number: None, text: Vec::with_capacity(LONGEST) }
+    }
+
+    /// A number as the format's own encoder writes it.
+    fn of(&mut self, number: Number) -> &[u8] {
+        // Most are the same as the one before: buckets count all that is below.
+        if self.number != Some(number) {
+            self.number = Some(number);
+            self.text.clear();
+            self.write(number);
         }
-        Number::Value(value) => match nanos(value) {
-            Some(nanos) => {
-                out.extend_from_slice(digits.format(nanos / NANOS).as_bytes());
-                let decimals = out.len();
-                out.extend_from_slice(digits.format(NANOS + nanos % NANOS).trim_end_matches('0').as_bytes());
+        &self.text
+    }
+
+    fn write(&mut self, number: Number) {
+        let Self { is_openmetrics, text, .. } = self;
+        // Beyond these, there are exponents, and integers that are not exact.
+        let most_whole = if *is_openmetrics { 1_000_000 } else { MAX_EXACT };
+        let mut digits = itoa::Buffer::new();
+        match number {
+            Number::Count(count) => text.extend_from_slice(digits.format(count).as_bytes()),
+            Number::Whole(whole) if whole < most_whole => {
+                text.extend_from_slice(digits.format(whole).as_bytes());
+                text.extend_from_slice(if *is_openmetrics { b".0" } else { b"" });
+            }
+            Number::Billionths(billionths) if billionths % BILLION == 0 => {
+                self.write(Number::Whole(billionths / BILLION));
+            }
+            Number::Billionths(billionths) if PLAIN.contains(&billionths) => {
+                text.extend_from_slice(digits.format(billionths / BILLION).as_bytes());
+                let decimals = text.len();
+                text.extend_from_slice(digits.format(BILLION + billionths % BILLION).trim_end_matches('0').as_bytes());
                 // In place of the one that kept the zeros after it.
-                out[decimals] = b'.';
+                text[decimals] = b'.';
             }
             // Writing to memory cannot fail.
-            None if is_openmetrics => _ = write!(out, "{}", Float(value)),
-            None => _ = write!(out, "{value}"),
-        },
+            other if *is_openmetrics => _ = write!(text, "{}", Float(other.value())),
+            other => _ = write!(text, "{}", other.value()),
+        }
     }
 }
 
+/// Enough for most numbers.
+const LONGEST: usize = 24;
 /// All integers below are numbers of their own.
-const MAX_EXACT: f64 = (1_u64 << 53) as f64;
-const NANOS: u64 = 1_000_000_000;
-
-/// The billionths of a fraction that is a number of them, as sums of durations are. It has 15 digits at most, so
-/// these are its shortest text, which is what the encoders look for at length.
-fn nanos(value: f64) -> Option<u64> {
-    let nanos = (value * NANOS as f64).round();
-    ((1e-4..1e5).contains(&value) && nanos / NANOS as f64 == value).then_some(nanos as u64)
-}
+const MAX_EXACT: u64 = 1 << 53;
+const BILLION: u64 = 1_000_000_000;
+/// Fractions without an exponent in any format, of 15 digits at most: so many are the shortest text of their
+/// number, which is what the encoders look for at length.
+const PLAIN: Range<u64> = BILLION / 10_000..100_000 * BILLION;
 
 #[cfg(test)]
 mod tests {
@@ -234,34 +256,40 @@ mod tests {
         }
     }
 
-    fn is_as_the_encoders_write_it(value: f64) {
+    fn is_as_the_encoders_write_it(number: Number) {
         let gauge = Gauge::new("fish", "Fish.").unwrap();
-        gauge.set(value);
+        gauge.set(number.value());
         for lines in [Lines::Text, Lines::OpenMetrics] {
             let encoded = lines.encode(&prometheus::core::Collector::collect(&gauge)).unwrap();
-            let number = Number::Value(value);
             let numbers = Numbers { shape: 0, places: 1, version: 0, values: vec![(0, number)] };
             let filled = Template::new(&numbers, encoded.clone().into()).filled_in(lines, &numbers.values);
-            assert_eq!(String::from_utf8(filled.into()).unwrap(), String::from_utf8(encoded).unwrap());
+            assert_eq!(String::from_utf8(filled.into()).unwrap(), String::from_utf8(encoded).unwrap(), "{number:?}");
         }
     }
 
     #[test]
     fn numbers_are_as_the_encoders_write_them() {
-        for value in [0.0, -0.0, 1.0, -1.0, 99_999.0, 1e5, 999_999.0, 1e6, 1e15, 1e22, f64::NAN, f64::INFINITY] {
-            is_as_the_encoders_write_it(value);
+        for value in [0.0, -0.0, 0.25, -1.0, 1e-7, 1e5, 1e6, 1e22, f64::NAN, f64::INFINITY] {
+            is_as_the_encoders_write_it(Number::Value(value));
         }
-        for value in [0.1, 0.25, 1e-4, 9.9e-5, 1e-7, 1e-9, 1.5e-9, 12.000000001, 99_999.999999999, 0.1 + 0.2, 1.0 / 3.0]
-        {
-            is_as_the_encoders_write_it(value);
+        for whole in [0, 1, 99_999, 999_999, 1_000_000, MAX_EXACT - 1, MAX_EXACT + 1, u64::MAX] {
+            is_as_the_encoders_write_it(Number::Whole(whole));
+            is_as_the_encoders_write_it(Number::Billionths(whole));
+            is_as_the_encoders_write_it(Number::Billionths(whole.saturating_mul(BILLION)));
+        }
+        for bound in [PLAIN.start, PLAIN.end] {
+            for billionths in bound - 1..=bound + 1 {
+                is_as_the_encoders_write_it(Number::Billionths(billionths));
+            }
         }
     }
 
     proptest! {
         #[test]
-        fn any_number_is_as_the_encoders_write_it(nanos in any::<u64>(), shift in 0..64_u32, bits in any::<u64>()) {
-            is_as_the_encoders_write_it((nanos >> shift) as f64 / 1e9);
-            is_as_the_encoders_write_it(f64::from_bits(bits));
+        fn any_number_is_as_the_encoders_write_it(whole in any::<u64>(), shift in 0..64_u32, bits in any::<u64>()) {
+            is_as_the_encoders_write_it(Number::Whole(whole >> shift));
+            is_as_the_encoders_write_it(Number::Billionths(whole >> shift));
+            is_as_the_encoders_write_it(Number::Value(f64::from_bits(bits)));
         }
     }
 

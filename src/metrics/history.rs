@@ -126,7 +126,7 @@ impl Value {
     /// Shows every sample: what follows the family's name, the bound of a bucket, and the number.
     pub fn samples(&self, mut show: impl FnMut(&'static str, Option<f64>, Number)) {
         match self {
-            Self::Counter(value) => show("_total", None, Number::Value(*value as f64)),
+            Self::Counter(value) => show("_total", None, Number::Whole(*value)),
             Self::Histogram(histogram) => {
                 let mut cumulative = 0;
                 let bounds = histogram.bounds.iter().copied().chain([f64::INFINITY]);

@@ -121,8 +121,8 @@ impl HttpMetrics {
         self.0.series.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn in_flight(&self) -> f64 {
-        self.0.in_flight.load(Ordering::Relaxed) as f64
+    fn in_flight(&self) -> Number {
+        Number::Whole(self.0.in_flight.load(Ordering::Relaxed))
     }
 }
 
@@ -135,7 +135,7 @@ impl Live for HttpMetrics {
         drop(series);
         vec![
             family(&c::HTTP_REQUEST_DURATION, durations),
-            family(&c::HTTP_IN_FLIGHT, vec![gauge(Vec::new(), self.in_flight())]),
+            family(&c::HTTP_IN_FLIGHT, vec![gauge(Vec::new(), self.in_flight().value())]),
             family(&c::HTTP_REQUESTS, requests),
         ]
         .into_iter()
@@ -155,13 +155,13 @@ impl Live for HttpMetrics {
             }
         }
         // Told without the lock, so no version tells when it changes.
-        values.push((in_flight, Number::Value(self.in_flight())));
+        values.push((in_flight, self.in_flight()));
         for (row, (path, place)) in series.requests_by_label.iter().enumerate() {
             if is_other(series.changed[*path])
                 && let requests = &series.paths[*path].requests[*place]
                 && is_other(requests.changed)
             {
-                values.push((in_flight + 1 + row, Number::Value(requests.count as f64)));
+                values.push((in_flight + 1 + row, Number::Whole(requests.count)));
             }
         }
         let places = in_flight + 1 + series.requests_by_label.len();
@@ -251,12 +251,13 @@ impl Durations {
 
     fn numbers(&self) -> impl Iterator<Item = Number> {
         let cumulative = self.cumulative();
-        let rest = [Number::Value(self.seconds()), Number::Count(cumulative[BOUNDS.len()])];
+        let rest = [self.sum(), Number::Count(cumulative[BOUNDS.len()])];
         cumulative.into_iter().map(Number::Count).chain(rest)
     }
 
-    fn seconds(&self) -> f64 {
-        self.nanoseconds as f64 / 1e9
+    /// In seconds.
+    fn sum(&self) -> Number {
+        Number::Billionths(self.nanoseconds)
     }
 
     fn sample(&self, path: &str) -> proto::Metric {
@@ -271,7 +272,7 @@ impl Durations {
         let mut sample = Histogram::default();
         sample.set_bucket(buckets.collect());
         sample.set_sample_count(cumulative[BOUNDS.len()]);
-        sample.set_sample_sum(self.seconds());
+        sample.set_sample_sum(self.sum().value());
         wire::set_histogram_created(&mut sample, self.started);
         let mut metric = proto::Metric::from_label(vec![label(catalogue::PATH, path)]);
         metric.set_histogram(sample);
@@ -379,7 +380,7 @@ mod tests {
         assert_eq!(all.places, 3 * PLACES + 1 + 6);
         let since = |version| http.numbers(Some(version)).unwrap();
         let nothing = since(all.version);
-        assert_eq!(nothing.values, [(3 * PLACES, Number::Value(0.0))]);
+        assert_eq!(nothing.values, [(3 * PLACES, Number::Whole(0))]);
         http.answered(b, 404, Duration::from_secs(2));
         let some = since(nothing.version);
         let changed: Vec<_> = (PLACES..2 * PLACES).chain([3 * PLACES, 3 * PLACES + 1 + 4]).collect();

@@ -34,8 +34,23 @@ pub struct Numbers {
 pub enum Number {
     /// Of a bucket, or how many observations there are.
     Count(u64),
+    /// Another one that is whole.
+    Whole(u64),
+    /// In billionths, as durations are summed up.
+    Billionths(u64),
     /// Any other.
     Value(f64),
+}
+
+impl Number {
+    /// As samples have it.
+    pub fn value(self) -> f64 {
+        match self {
+            Self::Count(whole) | Self::Whole(whole) => whole as f64,
+            Self::Billionths(billionths) => billionths as f64 / 1e9,
+            Self::Value(value) => value,
+        }
+    }
 }
 
 /// Rendered whole each time.

@@ -22,8 +22,6 @@ use super::super::exchange::{self, Connection};
 use super::super::{Limits, Server, http2, tls};
 use super::slots::Slot;
 
-/// Prometheus sends seven; a browser behind a few proxies about thirty.
-const MAX_HEADERS: usize = 100;
 /// The request line and all headers. A browser's cookies for the host are the largest part.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// hyper's read and write buffers, of which the headers are the only user: bodies are not read, and
@@ -101,7 +99,7 @@ where
     let connection = http1::Builder::new()
         // `Deadlines` sees to that.
         .header_read_timeout(None)
-        .max_headers(MAX_HEADERS)
+        // Not `max_headers`: a hundred is hyper's own limit, and saying so would cost each request an allocation.
         .max_header_size(MAX_HEADER_BYTES)
         .max_buf_size(MAX_BUFFER_BYTES)
         // A client may close its side once it has asked, as `nc -N` does.
