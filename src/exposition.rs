@@ -5,6 +5,7 @@
 //! bytes together without copying the large ones.
 
 mod cached;
+mod digits;
 mod format;
 mod gzip;
 mod history;
