@@ -20,6 +20,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 pub use crate::metrics::{HttpMetrics, InFlight, Path};
 use crate::metrics::{Live, Versioned};
@@ -30,7 +31,9 @@ pub use history::HistoryWriter;
 use live::Rendering;
 pub use negotiation::Wanted;
 
-/// Room for the pieces of a body: those that are kept, and those of one that changes with each scrape.
+/// Room for as many parts that change seldom as the program has.
+const PARTS: usize = 4;
+/// Room for the pieces of a body: those that are kept, what changes with each scrape, and what packs them.
 const PIECES: usize = 12;
 
 /// How the bytes are packed.
@@ -97,8 +100,8 @@ impl Exposition {
 
     /// Looks at the parts in such an order that none tells of what an earlier one does not show yet: a poll's
     /// success is told after its sessions are shown.
-    fn last_first<E>(&self, look: impl Fn(&Cached) -> Result<Found, E>) -> Result<Vec<Found>, E> {
-        let mut last_first = Vec::with_capacity(self.0.cached.len());
+    fn last_first<E>(&self, look: impl Fn(&Cached) -> Result<Found, E>) -> Result<SmallVec<[Found; PARTS]>, E> {
+        let mut last_first = SmallVec::new();
         for part in self.0.cached.iter().rev() {
             last_first.push(look(part)?);
         }

@@ -20,8 +20,9 @@ pub(super) struct Rendering {
     shelves: [Arc<Shelf>; Lines::ALL.len()],
 }
 
-/// Sheets of which no reader has any.
+/// Sheets that no answer holds.
 #[derive(Default)]
+#[expect(clippy::vec_box, reason = "each scrape moves one twice")]
 struct Shelf(Mutex<Vec<Box<Sheet>>>);
 
 /// Lines of text, and where their numbers stand. One scrape at a time has it, until it is sent.
@@ -80,6 +81,7 @@ impl Rendering {
 }
 
 impl Shelf {
+    #[expect(clippy::vec_box, reason = "as they are kept")]
     fn sheets(&self) -> MutexGuard<'_, Vec<Box<Sheet>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

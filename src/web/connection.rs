@@ -1,9 +1,10 @@
 //! Connections: accepting them, and draining them at the stop.
 //!
-//! Which of them there are is the business of `slots`, what is said on each that of `driving`, and what one
-//! client may take of other scarce things that of `shares`.
+//! Which of them there are is the business of `slots`, what is said on each that of `driving`, what each is told
+//! that of `orders`, and what one client may take of other scarce things that of `shares`.
 
 mod driving;
+mod orders;
 mod shares;
 mod slots;
 
@@ -22,6 +23,7 @@ use super::listen::Listener;
 use driving::drive;
 use slots::Slots;
 
+pub(super) use orders::{Order, Orders};
 pub(super) use shares::{Full, Place, Shares};
 pub(super) use slots::{Answering, Client, Occupant};
 

@@ -2,12 +2,12 @@
 
 use std::convert::Infallible;
 use std::future::ready;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arc_swap::Guard;
 use futures_util::future::Either;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::access::{Door, Rules};
@@ -24,6 +24,8 @@ pub(super) struct Connection {
     pub(super) server: Arc<Server>,
     pub(super) occupant: Arc<Occupant>,
     pub(super) door: Arc<Door>,
+    /// What its first request says to be its host, if that is one. The others mostly say the same.
+    pub(super) host: OnceLock<HeaderValue>,
 }
 
 /// Answers one request, at once where nothing has to be waited for; refuses it where the connection may not begin
@@ -34,7 +36,7 @@ pub(super) fn answer(
     request: Request<Incoming>,
     answering: Option<Answering>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + 'static {
-    let Connection { server, door, .. } = &**connection;
+    let Connection { server, door, host, .. } = &**connection;
     let (head, unread) = request.into_parts();
     let request = Request::from_parts(head, ());
     let exchange = Exchange {
@@ -51,7 +53,10 @@ pub(super) fn answer(
         // The rules of this moment take for granted what their own connections have proved. (HTTP/2 takes
         // streams until the client has heard the farewell.)
         Some(_) if !access.stands_behind(door) => refusal::superseded(request.version()).into(),
-        Some(answering) => checked(server, access, *route, request, answering.client()),
+        Some(answering) => match request::problem(&request, host) {
+            Some(problem) => refusal::malformed(request.version(), problem).into(),
+            None => checked(server, access, *route, request, answering.client()),
+        },
     };
     let answer = match made {
         Made::Now(answer) => Either::Left(ready(exchange.end(answer, answering))),
@@ -87,7 +92,7 @@ impl Exchange {
     }
 }
 
-/// The answer to a request on a connection that may be answered.
+/// The answer to a request that is one, on a connection that may be answered.
 fn checked(
     server: &Arc<Server>,
     access: &Arc<Rules>,
@@ -95,9 +100,6 @@ fn checked(
     request: Request<()>,
     client: Client,
 ) -> Made {
-    if let Some(problem) = request::problem(&request) {
-        return refusal::malformed(request.version(), problem).into();
-    }
     if let Err(refused) = access.limit() {
         return refusal::denied(refused).into();
     }

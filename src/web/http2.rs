@@ -17,6 +17,7 @@ use tracing::debug;
 
 use super::Limits;
 use super::body::Body;
+use super::connection::{Order, Orders};
 
 /// Requests of one connection at a time, each of which may wait for its window. A scraper has one, a browser
 /// a page and what is on it.
@@ -34,7 +35,8 @@ const MAX_ERRORS: usize = 100;
 /// below the idle time, so that one that is gone frees its connection soon.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Serves the requests of a connection until either side ends it; this one by `end`, politely.
+/// Serves the requests of a connection until either side ends it; this one by its orders, or where an answer or
+/// the next request takes too long.
 ///
 /// # Errors
 /// What ended it badly.
@@ -42,7 +44,7 @@ pub(super) async fn serve<T, F, A>(
     stream: T,
     answer: F,
     limits: &Limits,
-    end: impl Future<Output = ()>,
+    orders: &mut Orders,
 ) -> Result<(), hyper::Error>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -57,7 +59,11 @@ where
     let mut connection = pin!(builder(limits).serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         result = connection.as_mut() => return result,
-        () = end => {}
+        order = orders.next() => {
+            if order == Order::Close {
+                return Ok(());
+            }
+        }
         outstayed = answers.outstayed(limits) => {
             debug!(?outstayed, "An HTTP/2 connection takes longer than it may");
             if outstayed == Outstayed::Answer {
@@ -67,7 +73,10 @@ where
     }
     connection.as_mut().graceful_shutdown();
     // Until the answers that are under way have been sent.
-    time::timeout(longest_answer(limits), connection).await.unwrap_or(Ok(()))
+    tokio::select! {
+        ended = time::timeout(longest_answer(limits), connection) => ended.unwrap_or(Ok(())),
+        () = orders.close() => Ok(()),
+    }
 }
 
 fn builder(limits: &Limits) -> http2::Builder<TokioExecutor> {

@@ -1,13 +1,16 @@
 //! What RFC 9112 demands of a request and hyper lets pass: a Host that is one, and a target of the form
 //! that belongs to the method. What is not clear to all on the way is how proxies are fooled.
 
+use std::sync::OnceLock;
+
 use http::header::HOST;
 use http::uri::Authority;
-use http::{Method, Request, Version};
+use http::{HeaderValue, Method, Request, Version};
 
-/// Why a request cannot be answered, whatever it asks for.
-pub(super) fn problem<B>(request: &Request<B>) -> Option<&'static str> {
-    if !has_one_host(request) {
+/// Why a request cannot be answered, whatever it asks for. `known` keeps a host that is one for the connection's
+/// next requests.
+pub(super) fn problem<B>(request: &Request<B>, known: &OnceLock<HeaderValue>) -> Option<&'static str> {
+    if !has_one_host(request, known) {
         Some("One Host header with a host in it is needed.\n")
     } else if !has_fitting_target(request) {
         Some("The target should be a path, such as /metrics.\n")
@@ -18,18 +21,28 @@ pub(super) fn problem<B>(request: &Request<B>) -> Option<&'static str> {
 
 /// §3.2: exactly one, and a valid one. HTTP/1.0 had none, and HTTP/2 has a field of its own for it
 /// (RFC 9113, §8.3.1).
-fn has_one_host<B>(request: &Request<B>) -> bool {
+fn has_one_host<B>(request: &Request<B>, known: &OnceLock<HeaderValue>) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) if request.version() == Version::HTTP_2 => request.uri().authority().is_some(),
         (None, _) => request.version() < Version::HTTP_11,
-        // Empty where the target has no authority.
+        (Some(host), None) if known.get() == Some(host) => true,
         (Some(host), None) => {
-            let host = host.as_bytes();
-            host.is_empty() || (!host.contains(&b'@') && Authority::try_from(host).is_ok())
+            is_host(host.as_bytes()) && {
+                // Copied: the request's own holds all of its bytes.
+                if let Ok(host) = HeaderValue::from_bytes(host.as_bytes()) {
+                    let _ = known.set(host);
+                }
+                true
+            }
         }
         (Some(_), Some(_)) => false,
     }
+}
+
+/// Empty where the target has no authority.
+fn is_host(host: &[u8]) -> bool {
+    host.is_empty() || (!host.contains(&b'@') && Authority::try_from(host).is_ok())
 }
 
 /// §3.2.3 and §3.2.4: an authority alone is CONNECT's, and an asterisk OPTIONS'.
@@ -55,7 +68,7 @@ mod tests {
         for host in hosts {
             request = request.header(HOST, *host);
         }
-        problem(&request.body(()).unwrap()).is_some()
+        problem(&request.body(()).unwrap(), &OnceLock::new()).is_some()
     }
 
     #[test]

@@ -2,11 +2,8 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use futures_util::StreamExt as _;
-use futures_util::future::{AbortRegistration, Abortable, Aborted};
-use futures_util::stream::FuturesUnordered;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -20,6 +17,7 @@ use super::super::body::Body;
 use super::super::deadlines::Deadlines;
 use super::super::exchange::{self, Connection};
 use super::super::{Limits, Server, http2, tls};
+use super::orders::{Order, Orders};
 use super::slots::Slot;
 
 /// The request line and all headers. A browser's cookies for the host are the largest part.
@@ -33,45 +31,32 @@ const MAX_BUFFER_BYTES: usize = 2 * MAX_HEADER_BYTES;
 pub(super) async fn drive<T>(
     stream: T,
     slot: Slot,
-    must_close: AbortRegistration,
+    must_close: CancellationToken,
     stop: CancellationToken,
     server: Arc<Server>,
 ) where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    if Abortable::new(serve(stream, &slot, &stop, &server), must_close).await == Err(Aborted) {
-        debug!("A connection was closed: it made room for another, or did not end in time");
-    }
-}
-
-async fn serve<T>(stream: T, slot: &Slot, stop: &CancellationToken, server: &Arc<Server>)
-where
-    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
     let limits = &server.state.limits;
     let (tls, door) = server.state.access.door();
-    let connection = Arc::new(Connection { server: server.clone(), occupant: slot.occupant(), door });
+    let mut orders = Orders::new(must_close, stop, door.clone());
+    let connection =
+        Arc::new(Connection { server: server.clone(), occupant: slot.occupant(), door, host: OnceLock::new() });
     let answer = |request| {
         // At once: from a complete request on, no other connection takes the slot.
         let answering = connection.occupant.begin();
         exchange::answer(&connection, request, answering)
     };
-    let mut end = pin!(seldom(async {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = connection.door.superseded() => debug!("A connection ends: the web configuration has changed what it asks of connections"),
-        }
-    }));
     let result = match tls {
-        None => serve_http1(stream, answer, limits, end).await,
+        None => serve_http1(stream, answer, limits, &mut orders).await,
         Some(config) => {
             let shaken = tokio::select! {
-                () = end.as_mut() => return,
+                _ = orders.next() => return,
                 shaken = tls::accept(stream, config, limits.request) => shaken,
             };
             match shaken {
-                Ok(stream) if tls::is_http2(&stream) => http2::serve(stream, answer, limits, end).await,
-                Ok(stream) => serve_http1(stream, answer, limits, end).await,
+                Ok(stream) if tls::is_http2(&stream) => http2::serve(stream, answer, limits, &mut orders).await,
+                Ok(stream) => serve_http1(stream, answer, limits, &mut orders).await,
                 Err(error) => {
                     debug!(%error, "No TLS on a connection");
                     return;
@@ -84,12 +69,7 @@ where
     }
 }
 
-async fn serve_http1<T, F, A>(
-    stream: T,
-    answer: F,
-    limits: &Limits,
-    end: impl Future<Output = ()>,
-) -> Result<(), hyper::Error>
+async fn serve_http1<T, F, A>(stream: T, answer: F, limits: &Limits, orders: &mut Orders) -> Result<(), hyper::Error>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     F: Fn(Request<Incoming>) -> A,
@@ -106,23 +86,15 @@ where
         .half_close(true)
         .serve_connection(io, service_fn(answer));
     let mut connection = pin!(connection);
-    tokio::select! {
-        biased;
-        result = connection.as_mut() => result,
-        () = end => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    loop {
+        tokio::select! {
+            biased;
+            result = connection.as_mut() => return result,
+            order = orders.next() => match order {
+                Order::Finish => connection.as_mut().graceful_shutdown(),
+                Order::Close => return Ok(()),
+            }
         }
-    }
-}
-
-/// The same future, polled only once it was woken: a cancellation token takes locks each time that it is asked,
-/// and a connection's task runs for every packet.
-async fn seldom<F: Future>(future: F) -> F::Output {
-    match FuturesUnordered::from_iter([future]).next().await {
-        Some(output) => output,
-        // It has one.
-        None => std::future::pending().await,
     }
 }
 
@@ -145,7 +117,7 @@ mod tests {
             let (server, mut client) = tokio::io::duplex(1 << 16);
             let served = tokio::spawn(async move {
                 let page = |_| async { Ok(Response::new(Body::new(vec![Bytes::from_static(b"page")], ()))) };
-                serve_http1(server, page, &limits, std::future::pending()).await
+                serve_http1(server, page, &limits, &mut Orders::none()).await
             });
             let start = Instant::now();
             client.write_all(said.as_bytes()).await.unwrap();

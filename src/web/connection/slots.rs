@@ -20,8 +20,8 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::future::{AbortHandle, AbortRegistration};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 /// Whose connections count together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,7 +98,7 @@ impl Slots {
     /// one, or all are cut. Where none is left, one is claimed and this waits until it is free, so that there are
     /// never more connections than slots. Where every connection has an answer under way, the first whose answer
     /// is sent makes room.
-    pub(super) async fn take(self: &Arc<Self>, client: Client) -> Result<(Slot, AbortRegistration), AcquireError> {
+    pub(super) async fn take(self: &Arc<Self>, client: Client) -> Result<(Slot, CancellationToken), AcquireError> {
         let permit = match self.permits.clone().try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
@@ -106,16 +106,16 @@ impl Slots {
                 self.permits.clone().acquire_owned().await?
             }
         };
-        let (must_close, registration) = AbortHandle::new_pair();
-        let occupant = self.table().enter(self, client, must_close);
+        let must_close = CancellationToken::new();
+        let occupant = self.table().enter(self, client, must_close.clone());
         // Who still waits comes before a connection that has not asked for anything, be it this one.
         self.make_room();
-        Ok((Slot { occupant, _permit: permit }, registration))
+        Ok((Slot { occupant, _permit: permit }, must_close))
     }
 
     /// Has every connection closed, also those with an answer under way.
     pub(super) fn cut(&self) {
-        self.table().connections.values().for_each(|connection| connection.must_close.abort());
+        self.table().connections.values().for_each(|connection| connection.must_close.cancel());
     }
 
     /// Has a connection closed, as where the system has no descriptor left for another.
@@ -248,11 +248,11 @@ struct Table {
 #[derive(Debug)]
 struct Connection {
     occupant: Arc<Occupant>,
-    must_close: AbortHandle,
+    must_close: CancellationToken,
 }
 
 impl Table {
-    fn enter(&mut self, slots: &Arc<Slots>, client: Client, must_close: AbortHandle) -> Arc<Occupant> {
+    fn enter(&mut self, slots: &Arc<Slots>, client: Client, must_close: CancellationToken) -> Arc<Occupant> {
         let (connections, answering) = self.clients.entry(client).or_default();
         *connections += 1;
         let id = slots.next_turn();
@@ -290,7 +290,7 @@ impl Table {
             // Unless an answer has begun meanwhile.
             let closed = |state| (state == State::Waiting(since)).then_some(State::Closed);
             if connection.occupant.state.update(closed).is_ok() {
-                connection.must_close.abort();
+                connection.must_close.cancel();
                 self.claimed += 1;
                 return true;
             }

@@ -61,7 +61,8 @@ fn serve_one(stop: &CancellationToken) -> (JoinHandle<Served>, DuplexStream) {
     let served = tokio::spawn(async move {
         let start = Instant::now();
         let page = |_| async { Ok(Response::new(Body::new(vec![Bytes::from(vec![b'x'; PAGE_BYTES])], ()))) };
-        let result = serve(server, page, &limits(), stop.cancelled()).await;
+        let mut orders = Orders::new(CancellationToken::new(), stop, Arc::default());
+        let result = serve(server, page, &limits(), &mut orders).await;
         (result, start.elapsed())
     });
     (served, client)
