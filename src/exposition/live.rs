@@ -227,6 +227,31 @@ mod tests {
     }
 
     #[test]
+    fn what_a_reader_holds_stays_as_it_was() {
+        let (http, mut bodies) = (http(), Vec::new());
+        let rendering = Rendering::new(http.clone());
+        let scrape = || {
+            http.answered(http.path("/metrics"), 200, Duration::from_millis(20));
+            let mut pieces = Vec::new();
+            rendering.push_to(&mut pieces, Lines::Text).unwrap();
+            pieces
+        };
+        for _ in 0..=KEPT {
+            let body = scrape();
+            bodies.push((body.concat(), body));
+        }
+        for (first, body) in &bodies {
+            assert_eq!(&body.concat(), first);
+        }
+        let texts: Vec<_> = bodies.iter().map(|(_, body)| body[0].as_ptr()).collect();
+        drop(bodies);
+        assert_eq!(rendering.shelves[Lines::Text as usize].sheets().len(), KEPT);
+        let again = scrape();
+        assert!(texts.contains(&again[0].as_ptr()), "it is written over");
+        assert_eq!(again.concat(), Lines::Text.encode(&http.gather()).unwrap());
+    }
+
+    #[test]
     fn a_registry_is_rendered_whole() {
         let registry = Registry::new();
         registry.register(Box::new(Gauge::new("fish", "Fish.").unwrap())).unwrap();

@@ -64,11 +64,15 @@ mod tests {
     use super::*;
 
     fn told(method: &str, target: &str, version: Version, hosts: &[&str]) -> bool {
+        told_after(&OnceLock::new(), method, target, version, hosts)
+    }
+
+    fn told_after(known: &OnceLock<HeaderValue>, method: &str, target: &str, version: Version, hosts: &[&str]) -> bool {
         let mut request = Request::builder().method(method).uri(target).version(version);
         for host in hosts {
             request = request.header(HOST, *host);
         }
-        problem(&request.body(()).unwrap(), &OnceLock::new()).is_some()
+        problem(&request.body(()).unwrap(), known).is_some()
     }
 
     #[test]
@@ -85,6 +89,22 @@ mod tests {
         assert!(!told("GET", "/", Version::HTTP_10, &[]));
         assert!(!told("GET", "https://a/", Version::HTTP_2, &[]));
         assert!(told("GET", "/", Version::HTTP_2, &[]));
+    }
+
+    #[test]
+    fn what_is_known_of_a_connection_admits_nothing_else() {
+        let known = OnceLock::new();
+        for (hosts, refused) in [
+            (&["a b"][..], true),
+            (&["a"], false),
+            (&["a"], false),
+            (&["b"], false),
+            (&["a b"], true),
+            (&["a"; 2], true),
+        ] {
+            assert_eq!(told_after(&known, "GET", "/", Version::HTTP_11, hosts), refused, "{hosts:?}");
+        }
+        assert!(told_after(&known, "GET", "a:80", Version::HTTP_11, &["a"]));
     }
 
     #[test]

@@ -61,3 +61,34 @@ impl Orders {
         while self.next().await != Order::Close {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_comes_once_and_when_it_is_given() {
+        let [must_close, stop] = [(); 2].map(|()| CancellationToken::new());
+        let mut orders = Orders::new(must_close.clone(), stop.clone(), Arc::default());
+        assert_eq!(orders.next().now_or_never(), None);
+        stop.cancel();
+        assert_eq!(orders.next().await, Order::Finish);
+        assert_eq!(orders.next().now_or_never(), None);
+        must_close.cancel();
+        assert_eq!(orders.next().await, Order::Close);
+        assert_eq!(orders.next().now_or_never(), None);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_close_passes_over_the_other() {
+        let [must_close, stop] = [(); 2].map(|()| CancellationToken::new());
+        let mut orders = Orders::new(must_close.clone(), stop.clone(), Arc::default());
+        stop.cancel();
+        assert_eq!(orders.close().now_or_never(), None);
+        must_close.cancel();
+        orders.close().await;
+        assert_eq!(Orders::none().next().now_or_never(), None);
+    }
+}
