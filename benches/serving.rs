@@ -52,9 +52,9 @@ const LEVEL: Compression = Compression::new(6);
 /// Clients that scrape at a time: as many as the machine has cores, twice.
 const CLIENTS: usize = 4;
 /// Pairs of turns.
-const TURNS: usize = 41;
+const TURNS: usize = 201;
 /// How long a turn lasts: a machine's other work comes and goes in longer times.
-const TURN: Duration = Duration::from_millis(100);
+const TURN: Duration = Duration::from_millis(20);
 /// How long an encoding is measured.
 const ENCODING: Duration = Duration::from_millis(500);
 
@@ -207,7 +207,12 @@ fn serve(exporter: &Exporter, encoding: Encoding, turns: usize, turn: Duration) 
     let ours = start(exporter, &stop);
     let body: Bytes = exporter.exposition.render(Wanted { encoding, ..Wanted::default() }).unwrap().bytes().into();
     let bare = start_bare(headers(ours, encoding), body);
-    let take_turns = |_| (scrapes_a_second(ours, encoding, turn), scrapes_a_second(bare, encoding, turn));
+    // Neither always comes after the other.
+    let take_turns = |pair| {
+        let [first, second] = if pair % 2 == 0 { [ours, bare] } else { [bare, ours] };
+        let rates = [first, second].map(|address| scrapes_a_second(address, encoding, turn));
+        if pair % 2 == 0 { (rates[0], rates[1]) } else { (rates[1], rates[0]) }
+    };
     let pairs = (0..turns).map(take_turns).collect();
     stop.cancel();
     pairs
